@@ -1,1 +1,2 @@
-//! The operator.
+//! plimsoll.
+pub mod api;

@@ -9,6 +9,10 @@
 
 pub mod advance;
 pub mod analysis;
+pub mod commands;
+pub mod facts;
+pub mod judgement;
+pub mod memory;
 pub mod plan;
 pub mod render;
 pub mod report;
@@ -49,4 +53,16 @@ pub struct Event {
     pub reason: &'static str,
     /// One sentence.
     pub message: String,
+}
+
+impl Event {
+    /// Something to know.
+    pub fn normal(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { warning: false, reason, message: message.into() }
+    }
+
+    /// Something to worry about.
+    pub fn warning(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { warning: true, reason, message: message.into() }
+    }
 }

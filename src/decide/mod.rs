@@ -1,0 +1,2 @@
+//! Pure decisions: arguments in, values out.
+pub mod analysis;

@@ -25,6 +25,7 @@ mod increments;
 mod judge;
 mod latency;
 mod numbers;
+mod objective;
 mod sentences;
 mod sequential;
 mod verdict;

@@ -137,6 +137,12 @@ impl Component {
         self.phi = self.calibration.phi();
     }
 
+    /// A φ that no calibration gave.
+    #[cfg(test)]
+    pub fn set_phi(&mut self, phi: f64) {
+        self.phi = phi;
+    }
+
     fn has_baseline(&self) -> bool {
         self.baseline_total + self.prior.pseudo_requests >= LEAST_BASELINE
     }

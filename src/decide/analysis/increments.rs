@@ -177,3 +177,6 @@ fn difference(before: &Counters, now: &Counters) -> PodCount {
     });
     PodCount { total, failed: now.failures().saturating_sub(before.failures()).min(total), timed, slower: slower.collect() }
 }
+
+#[cfg(test)]
+mod tests;

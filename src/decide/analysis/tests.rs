@@ -1,1 +1,5 @@
-//! Tests.
+//! The worked examples (§15) and the properties (§16).
+
+mod examples;
+mod properties;
+mod rollouts;

@@ -3,8 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules;
+
 /// Probes, drain and grace period. What is absent has a default; there is no liveness probe unless one is written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
+#[x_kube(validation = rules::DRAIN)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
     /// Has the app started? Nothing else is probed before. Default: a TCP connection to the first port, every 2 seconds, 150 tries.

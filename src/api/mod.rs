@@ -14,6 +14,7 @@ pub mod network;
 pub mod objective;
 pub mod pod;
 pub mod rollout;
+mod rules;
 pub mod scaling;
 pub mod service;
 pub mod status;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules;
+
 /// Which traffic may reach the pods and leave them. Enforced by the cluster's network plugin, if that can.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
 #[x_kube(validation = (
@@ -51,15 +53,17 @@ pub enum Policy {
 pub struct AllowFrom {
     /// The pods of another `ProductionService` of this namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 52))]
+    #[schemars(length(min = 1, max = 52), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub service: Option<String>,
     /// All pods of the namespaces with these labels.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("minProperties" = 1, "maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63}))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"}))]
+    #[x_kube(validation = rules::KEYS)]
     pub namespace_labels: Option<BTreeMap<String, String>>,
     /// A range of addresses, such as `10.0.0.0/8`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 43), regex(pattern = "^[0-9a-fA-F.:]+/[0-9]{1,3}$"))]
+    #[schemars(length(min = 1, max = 43))]
+    #[x_kube(validation = rules::CIDR)]
     pub cidr: Option<String>,
     /// Port of the service. Default: all of its ports.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,15 +81,17 @@ pub struct AllowFrom {
 pub struct AllowTo {
     /// The pods of another `ProductionService` of this namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 52))]
+    #[schemars(length(min = 1, max = 52), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub service: Option<String>,
     /// All pods of the namespaces with these labels.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("minProperties" = 1, "maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63}))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"}))]
+    #[x_kube(validation = rules::KEYS)]
     pub namespace_labels: Option<BTreeMap<String, String>>,
     /// A range of addresses, such as `10.0.0.0/8`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 43), regex(pattern = "^[0-9a-fA-F.:]+/[0-9]{1,3}$"))]
+    #[schemars(length(min = 1, max = 43))]
+    #[x_kube(validation = rules::CIDR)]
     pub cidr: Option<String>,
     /// The port there. Default: every port.
     #[serde(skip_serializing_if = "Option::is_none")]

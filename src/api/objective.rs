@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules;
+
 /// Where the app's own metrics are.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -59,11 +61,12 @@ pub struct Objective {
 }
 
 /// Share of the requests that may fail.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, kube::KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ErrorRate {
     /// The share: `"0.5%"` or `"0.005"`, below 100%.
-    #[schemars(length(min = 1, max = 12), regex(pattern = r"^[0-9]{1,2}(\.[0-9]{1,6})?%?$"))]
+    #[schemars(length(min = 1, max = 12))]
+    #[x_kube(validation = rules::AT_MOST)]
     pub at_most: String,
 }
 

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::analysis::Analysis;
+use super::rules;
 use super::values::IntOrPercent;
 
 /// How a new revision takes the place of the old one. Every field has a default; the section may be absent.
@@ -36,6 +37,10 @@ pub struct Rollout {
 /// One of `canary` and `rolling`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.canary) != has(self.rolling)",
+    "message": "a strategy is one of canary and rolling: set exactly one",
+}]))]
 pub enum Strategy {
     /// A little traffic first, then more, in steps, each of which has to be passed.
     Canary(Canary),
@@ -53,6 +58,7 @@ pub struct Canary {
     /// The steps, weights rising. Default: 10, 25 and 50 percent, 60 seconds each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = rules::STEPS)]
     pub steps: Vec<Step>,
 }
 

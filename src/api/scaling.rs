@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules;
 use super::values::{IntOrPercent, Quantity};
 
 /// Horizontal autoscaling: a `HorizontalPodAutoscaler` whose target is the `ProductionService` itself, so that it goes on during a rollout.
@@ -90,10 +91,10 @@ pub struct ObjectMetric {
 #[serde(rename_all = "camelCase")]
 pub struct ContainerMetric {
     /// Name of the resource: `cpu` or `memory`.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^(cpu|memory)$"))]
     pub name: String,
     /// Name of the container; the app's is `app`.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub container: String,
     /// Its target.
     pub target: UtilizationTarget,
@@ -131,12 +132,13 @@ pub struct MetricIdentifier {
 }
 
 /// A selector by labels.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelector {
     /// Labels that must be equal.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 253}))]
+    #[x_kube(validation = rules::KEYS)]
     pub match_labels: BTreeMap<String, String>,
 }
 

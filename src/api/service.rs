@@ -12,6 +12,7 @@ use super::pod::{
     Affinity, Container, EnvFrom, EnvVar, LocalReference, PodMetadata, Port, Resources, SecurityContext, ServiceAccount, Toleration,
 };
 use super::rollout::Rollout;
+use super::rules;
 use super::scaling::{Availability, Scaling};
 use super::status::ProductionServiceStatus;
 use super::volume::{Volume, VolumeMount};
@@ -48,6 +49,7 @@ use super::volume::{Volume, VolumeMount};
 pub struct ProductionServiceSpec {
     /// Container image of the app. A new value is a new revision. Prefer a digest: a tag that is moved to another image is not noticed.
     #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = rules::IMAGE)]
     pub image: String,
     /// Entrypoint of the container, in place of the image's. Default: the image's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -95,7 +97,8 @@ pub struct ProductionServiceSpec {
     pub image_pull_secrets: Vec<LocalReference>,
     /// Labels that a node must have to run the pods.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63}))]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"}))]
+    #[x_kube(validation = rules::KEYS)]
     pub node_selector: std::collections::BTreeMap<String, String>,
     /// Taints of nodes that the pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -106,11 +109,12 @@ pub struct ProductionServiceSpec {
     pub affinity: Option<Affinity>,
     /// PriorityClass of the pods. Default: the cluster's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub priority_class_name: Option<String>,
     /// Ports that the app listens on. The first one gets the default probes. Without ports there are no probes and no Service.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[x_kube(validation = rules::PORTS)]
     pub ports: Vec<Port>,
     /// Labels and annotations for the pods beside plimsoll's own.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -258,6 +258,13 @@ pub struct Progress {
     /// Why the candidate is being taken back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+    /// What is waited for, or was found, in one sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub sentence: String,
+    /// When sentence, verdicts and analysis were last written: every 30 seconds, and with every decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saved: Option<Moment>,
     /// Verdict and evidence of each objective.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]

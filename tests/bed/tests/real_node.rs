@@ -111,6 +111,22 @@ async fn pods_run_for_real() {
 
     bed.stop().await.unwrap();
     assert_eq!(traces(), before, "left behind on this machine");
+    a_killed_supervisor_is_cleared_up_after(&before).await;
+}
+
+/// In the same test, because there is one real node on a machine.
+async fn a_killed_supervisor_is_cleared_up_after(before: &[String]) {
+    let bed = Bed::start(Options { metrics_server: false, ..Options::real() }).await.unwrap();
+    let registry = bed.registry().unwrap().to_owned();
+    push_images(&registry);
+    bed.kubectl(&["run", "web", &format!("--image={registry}/web:1")]).await.unwrap();
+    bed.kubectl(&["wait", "--for=condition=Ready", "pod/web", "--timeout=60s"]).await.unwrap();
+    host::run("sh", &["-c", &format!("kill -s KILL {}", bed.supervisor_id())]).unwrap();
+    // Any bed clears up, not only one that wants the real node.
+    let next = Bed::start(Options { fake_nodes: 0, ..Options::default() }).await.unwrap();
+    assert!(!bed.directory().exists());
+    next.stop().await.unwrap();
+    assert_eq!(traces(), before, "left behind by a killed supervisor");
 }
 
 /// One request to port 80 without any library: the answer as it comes, or nothing.

@@ -1,5 +1,7 @@
 //! The control plane with fake nodes: what every cluster test relies on.
 
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test ends by panicking")]
+
 mod common;
 
 use std::path::{Path, PathBuf};
@@ -105,10 +107,7 @@ async fn nothing_stays_behind_when_the_test_is_killed() {
     let (mut child, directory) = bed_of_another_process().await;
     child.kill().unwrap();
     child.wait().unwrap();
-    until("the supervisor tears down", Duration::from_secs(20), async || {
-        !directory.exists() && processes_in(&directory) == 0
-    })
-    .await;
+    until("the supervisor tears down", Duration::from_secs(20), async || !directory.exists() && processes_in(&directory) == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! The real node: pods run, images are pulled, addresses answer. Needs root.
 
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test ends by panicking")]
+
 mod common;
 
 use std::io::{Read, Write};
@@ -106,8 +108,7 @@ async fn pods_run_for_real() {
         output(&bed, "pod", "hungry", "{.status.containerStatuses[0].state.terminated.reason}").await == "OOMKilled"
     })
     .await;
-    until("metrics-server has numbers", LIMIT, async || bed.kubectl(&["top", "pods"]).await.is_ok_and(|top| top.contains("web-")))
-        .await;
+    until("metrics-server has numbers", LIMIT, async || bed.kubectl(&["top", "pods"]).await.is_ok_and(|top| top.contains("web-"))).await;
 
     bed.stop().await.unwrap();
     assert_eq!(traces(), before, "left behind on this machine");

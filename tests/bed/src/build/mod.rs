@@ -84,6 +84,10 @@ impl Part {
         let directory = self.directory()?;
         fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let _lock = wait_for_lock(&directory.join(".lock"), self, stop)?;
+        // The one waited for may have done it all.
+        if self.is_complete()? {
+            return Ok(());
+        }
         match self {
             Self::ControlPlane => go::build_control_plane(&directory, stop),
             Self::Node => go::build_node(&directory, stop),

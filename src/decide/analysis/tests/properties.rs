@@ -117,6 +117,10 @@ proptest! {
             prop_assert!(assessment.verdict != Verdict::Fail(FailReason::Worse) || step.candidate_bad >= 3);
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn property_7_printing_and_parsing_changes_nothing_that_follows(fail in 0.0..0.1f64, slow in 0.0..0.1f64, before in 1i64..60) {
@@ -172,7 +176,7 @@ fn property_6_the_mean_of_a_factor_is_at_most_1_on_the_null() {
     let mut worst = 0f64;
     for (phi_s, phi_c) in [(1.0, 1.0), (3.0, 3.0), (1.5, 4.0)] {
         let dispersion = Dispersion { stable: phi_s, candidate: phi_c };
-        for (n_s, n_c) in [(40, 40), (40, 5), (5, 40), (12, 12), (1, 1)] {
+        for (n_s, n_c) in [(20, 20), (40, 5), (5, 40), (1, 1)] {
             for expected in [0.001, 0.02, 0.3] {
                 for null in [NULL, Null { ratio: 1.0, margin: 0.05 }] {
                     let factors = |x_s, x_c| log_factors(&block(n_s, x_s, n_c, x_c), expected, null, None, dispersion);
@@ -210,23 +214,21 @@ impl Random {
 
 #[test]
 fn property_12_false_alarms_are_rarer_than_promised_and_true_ones_are_not() {
-    // 600 runs of 40 minutes at 10 requests per second, looked at in every block; φ = 1 is right for independent requests.
+    // 3 · 200 runs of 12 minutes at 10 requests per second, looked at in every block; φ = 1 is right for independent ones.
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut alarms = |stable: f64, candidate: f64, runs: usize| {
         (0..runs)
             .filter(|_| {
                 let mut run = Run::new(stable, NULL, 1.0);
-                (0..480).any(|_| {
+                (0..150).any(|_| {
                     let (x_s, x_c) = (random.binomial(45, stable), random.binomial(5, candidate));
                     run.step(block(45, x_s, 5, x_c)) >= 100.0
                 })
             })
             .count()
     };
-    for share in [0.001, 0.01, 0.05] {
-        // On the line of the tolerance itself, where alarms are most likely. 12 of 600 would be 2%.
-        let count = alarms(share, NULL.at(share), 600);
-        assert!(count <= 9, "{count} of 600 at {share}");
-    }
-    assert!(alarms(0.01, 0.06, 50) >= 45, "and what is five points worse is found");
+    // On the line of the tolerance itself, where alarms are most likely. With 1% each, 13 or more have a chance of 1%.
+    let count: usize = [0.001, 0.01, 0.05].map(|share| alarms(share, NULL.at(share), 200)).iter().sum();
+    assert!(count <= 12, "{count} of 600");
+    assert!(alarms(0.01, 0.08, 20) >= 18, "and what is seven points worse is found");
 }

@@ -15,7 +15,7 @@
 pub mod convention;
 pub mod exposition;
 pub mod signals;
-pub mod state;
+pub use crate::api::analysis_state as state;
 
 mod assessment;
 mod blocks;

@@ -1,0 +1,405 @@
+//! The parts of a pod that a team may set: an allow-list of our own, with limits, instead of Kubernetes' types.
+//!
+//! Never here, whatever is asked: host namespaces and paths, privileged containers, added capabilities, host ports, a probe's `host`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::rules;
+use super::values::Quantity;
+use super::volume::VolumeMount;
+
+/// A port that the app listens on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Port {
+    /// Name by which probes, metrics and Services refer to the port: lower-case letters, digits and dashes, at least one letter.
+    #[schemars(length(min = 1, max = 15), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[x_kube(validation = rules::PORT_NAME)]
+    pub name: String,
+    /// Number of the port in the container and in the Service, 1 to 65535.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// Transport protocol. Default: TCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+    /// Protocol above it, for proxies: `http`, `https`, `grpc`, `kubernetes.io/h2c` and so on. Default: none said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
+    pub app_protocol: Option<String>,
+}
+
+/// Transport protocol of a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+/// An environment variable: a literal value, or one taken from somewhere.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, kube::KubeSchema)]
+#[x_kube(validation = ("!has(self.value) || !has(self.valueFrom)", "set value or valueFrom, not both"))]
+#[serde(rename_all = "camelCase")]
+pub struct EnvVar {
+    /// Name of the variable.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z][-._a-zA-Z0-9]*$"))]
+    pub name: String,
+    /// Its value. `$(NAME)` is replaced by an earlier variable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32768))]
+    pub value: Option<String>,
+    /// Where its value comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_from: Option<ValueFrom>,
+}
+
+/// Where the value of an environment variable comes from. Set exactly one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, kube::KubeSchema)]
+#[x_kube(validation = (
+    "(has(self.configMapKeyRef) ? 1 : 0) + (has(self.secretKeyRef) ? 1 : 0) + (has(self.fieldRef) ? 1 : 0) + (has(self.resourceFieldRef) ? 1 : 0) == 1",
+    "valueFrom is one of configMapKeyRef, secretKeyRef, fieldRef and resourceFieldRef: set exactly one"
+))]
+#[serde(rename_all = "camelCase")]
+pub struct ValueFrom {
+    /// A key of a ConfigMap of this namespace. Not part of the revision; see `config.configMapRefs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_map_key_ref: Option<KeyReference>,
+    /// A key of a Secret of this namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_key_ref: Option<KeyReference>,
+    /// A field of the pod itself, such as `metadata.name` or `status.podIP`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field_ref: Option<FieldReference>,
+    /// A resource of the container, such as `limits.memory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource_field_ref: Option<ResourceFieldReference>,
+}
+
+/// A key of a ConfigMap or Secret of this namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyReference {
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The key in it.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+    /// True: the pod starts without the variable when the object or key is missing. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optional: Option<bool>,
+}
+
+/// A field of the pod itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldReference {
+    /// Path of the field, such as `metadata.name`, `metadata.labels['team']`, `status.podIP`.
+    #[schemars(length(min = 1, max = 350), regex(pattern = r"^(metadata\.(name|namespace|uid)|metadata\.(labels|annotations)\['[-A-Za-z0-9_./]+'\]|spec\.(nodeName|serviceAccountName)|status\.(hostIP|hostIPs|podIP|podIPs))$"))]
+    pub field_path: String,
+}
+
+/// A resource of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceFieldReference {
+    /// `requests.cpu`, `limits.cpu`, `requests.memory`, `limits.memory` and the like.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^(requests|limits)\.(cpu|memory|ephemeral-storage)$"))]
+    pub resource: String,
+}
+
+/// A whole ConfigMap or Secret as environment variables. Set exactly one of the two references.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
+#[x_kube(validation = ("has(self.configMapRef) != has(self.secretRef)", "envFrom is one of configMapRef and secretRef: set exactly one"))]
+#[serde(rename_all = "camelCase")]
+pub struct EnvFrom {
+    /// A ConfigMap of this namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<OptionalReference>,
+    /// A Secret of this namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<OptionalReference>,
+    /// Text put before each name. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63), regex(pattern = "^([-._a-zA-Z][-._a-zA-Z0-9]*)?$"))]
+    pub prefix: Option<String>,
+}
+
+/// An object of this namespace that may be allowed to be missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OptionalReference {
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+    /// True: the pod starts without it when it is missing. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optional: Option<bool>,
+}
+
+/// An object of this namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalReference {
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+}
+
+/// What a container asks for and what it is held to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, kube::KubeSchema)]
+#[x_kube(validation = rules::REQUESTS)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// What the scheduler reserves: `cpu`, `memory`, `ephemeral-storage` and extended resources.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 8))]
+    #[x_kube(validation = rules::RESOURCES)]
+    pub requests: BTreeMap<String, Quantity>,
+    /// What the container is held to. Above its memory limit it is killed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 8))]
+    #[x_kube(validation = rules::RESOURCES)]
+    pub limits: BTreeMap<String, Quantity>,
+}
+
+/// A sidecar or an init container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, kube::KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Container {
+    /// Name of the container; `app` is taken by the service itself.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[x_kube(validation = ("self != 'app'", "app is the name of the service's own container: write another one"))]
+    pub name: String,
+    /// Its image.
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = rules::IMAGE)]
+    pub image: String,
+    /// Entrypoint, in place of the image's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 4096)))]
+    pub command: Vec<String>,
+    /// Arguments, in place of the image's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 4096)))]
+    pub args: Vec<String>,
+    /// Environment variables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub env: Vec<EnvVar>,
+    /// CPU, memory and ephemeral storage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// Where volumes appear in the container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["mountPath"]))]
+    pub volume_mounts: Vec<VolumeMount>,
+}
+
+/// Labels and annotations for the pods. Keys under plimsoll.dev/, app.kubernetes.io/, kubernetes.io/ and argocd.argoproj.io/ are refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodMetadata {
+    /// Labels for the pods.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"}))]
+    #[x_kube(validation = rules::KEYS)]
+    #[x_kube(validation = rules::RESERVED_KEYS)]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations for the pods.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 4096}))]
+    #[x_kube(validation = rules::KEYS)]
+    #[x_kube(validation = rules::RESERVED_KEYS)]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// User, group and root file system of the pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecurityContext {
+    /// Numeric user, 1 to 2147483647; root is not possible. Needed when the image runs as root or names its user. Default: the image's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
+    #[x_kube(validation = rules::NOT_ROOT)]
+    pub run_as_user: Option<i64>,
+    /// Numeric group, 1 to 2147483647. Default: the image's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
+    #[x_kube(validation = rules::NOT_ROOT)]
+    pub run_as_group: Option<i64>,
+    /// Group that owns the volumes, 1 to 2147483647. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
+    #[x_kube(validation = rules::NOT_ROOT)]
+    pub fs_group: Option<i64>,
+    /// True: the app can write only to its volumes. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_only_root_filesystem: Option<bool>,
+}
+
+/// The identity that the pods run under.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
+#[x_kube(validation = (
+    "!has(self.name) || !has(self.annotations) || self.annotations.size() == 0",
+    "annotations belong to the service's own service account; one that exists (name) is used and never changed: annotate it yourself"
+))]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAccount {
+    /// A service account of this namespace that exists; it is used and never changed. Default: one of the service's own name, made by plimsoll.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: Option<String>,
+    /// Annotations for the service account made by plimsoll (workload identity). Applied at once, not part of the revision.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 1024}))]
+    #[x_kube(validation = rules::KEYS)]
+    #[x_kube(validation = rules::RESERVED_KEYS)]
+    pub annotations: BTreeMap<String, String>,
+    /// True: the pods get a token for the Kubernetes API. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub automount_token: Option<bool>,
+}
+
+/// A taint that the pods tolerate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
+#[x_kube(validation = rules::TOLERATIONS[0])]
+#[x_kube(validation = rules::TOLERATIONS[1])]
+#[x_kube(validation = rules::TOLERATIONS[2])]
+#[serde(rename_all = "camelCase")]
+pub struct Toleration {
+    /// Key of the taint; absent with operator Exists: every key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 317), regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
+    pub key: Option<String>,
+    /// `Equal` (default) or `Exists`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<TolerationOperator>,
+    /// Value of the taint, with `Equal`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63), regex(pattern = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"))]
+    pub value: Option<String>,
+    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`; absent: every effect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<TaintEffect>,
+    /// Seconds to stay after a NoExecute taint appeared; absent: for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
+    pub toleration_seconds: Option<i32>,
+}
+
+/// How a toleration matches a taint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TolerationOperator {
+    /// The key exists.
+    Exists,
+    /// Key and value are equal.
+    Equal,
+}
+
+/// What a taint does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TaintEffect {
+    /// No new pods.
+    NoSchedule,
+    /// New pods elsewhere where possible.
+    PreferNoSchedule,
+    /// Running pods are evicted too.
+    NoExecute,
+}
+
+/// Which nodes, and which pods for neighbours, the pods require or prefer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Affinity {
+    /// Nodes whose labels match all of these are required.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub required_nodes: Vec<NodeExpression>,
+    /// Nodes whose labels match are preferred, each with its weight.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub preferred_nodes: Vec<PreferredNodes>,
+    /// Services whose pods shall not be on the same topology, as a preference.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub avoid_services: Vec<ServiceNeighbour>,
+    /// Services whose pods shall be on the same topology, as a preference.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub near_services: Vec<ServiceNeighbour>,
+}
+
+/// An expression over a node's labels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
+#[x_kube(validation = rules::NODE_VALUES)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeExpression {
+    /// Key of the label.
+    #[schemars(length(min = 1, max = 317), regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
+    pub key: String,
+    /// `In`, `NotIn`, `Exists`, `DoesNotExist`, `Gt` or `Lt`.
+    pub operator: NodeOperator,
+    /// Values; none with `Exists` and `DoesNotExist`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 63), regex(pattern = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")))]
+    pub values: Vec<String>,
+}
+
+/// Operator of an expression over a node's labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum NodeOperator {
+    /// The label's value is one of the values.
+    In,
+    /// It is none of them.
+    NotIn,
+    /// The label exists.
+    Exists,
+    /// It does not.
+    DoesNotExist,
+    /// Its value is a greater number than the one value.
+    Gt,
+    /// Its value is a smaller number than the one value.
+    Lt,
+}
+
+/// Preferred nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PreferredNodes {
+    /// How much this preference counts, 1 to 100.
+    #[schemars(range(min = 1, max = 100))]
+    pub weight: i32,
+    /// All of these must match.
+    #[schemars(length(min = 1, max = 8))]
+    pub expressions: Vec<NodeExpression>,
+}
+
+/// A neighbour to be avoided or sought.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceNeighbour {
+    /// Name of another `ProductionService` of this namespace.
+    #[schemars(length(min = 1, max = 52), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub service: String,
+    /// Topology: `host` or `zone`.
+    pub topology: Topology,
+}
+
+/// What "the same place" means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Topology {
+    /// The same node.
+    Host,
+    /// The same zone.
+    Zone,
+}

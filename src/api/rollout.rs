@@ -1,0 +1,95 @@
+//! `spec.rollout`: how a new revision takes the place of the old one.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::analysis::Analysis;
+use super::rules;
+use super::values::IntOrPercent;
+
+/// How a new revision takes the place of the old one. Every field has a default; the section may be absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// The way of going from the old revision to the new one. Default: `rolling`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
+    /// How the new revision is compared with the running one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<Analysis>,
+    /// Seconds for which the old revision is kept able to take everything back after the new one has got all it shall get, 0 to 86400.
+    /// Default: 300 with objectives, 60 without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 86400))]
+    pub bake_seconds: Option<i32>,
+    /// Seconds without one more pod becoming ready after which a revision has failed to start, 10 to 86400. A step may take this long beyond
+    /// its soak before `analysis.onNoEvidence` decides. Default: 600.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 86400))]
+    pub progress_deadline_seconds: Option<i32>,
+    /// Pods that may exist beyond `replicas` during a rollout: a number or a percentage of the replicas, rounded up to a whole pod.
+    /// Default: 100% for canary, 25% for rolling.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub surge: Option<IntOrPercent>,
+}
+
+/// One of `canary` and `rolling`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.canary) != has(self.rolling)",
+    "message": "a strategy is one of canary and rolling: set exactly one",
+}]))]
+pub enum Strategy {
+    /// A little traffic first, then more, in steps, each of which has to be passed.
+    Canary(Canary),
+    /// Slice by slice, each of the size of the surge, with a short look at each.
+    Rolling(Rolling),
+}
+
+/// A little traffic first, then more.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Canary {
+    /// What divides the traffic. Default: `none`, the ratio of ready pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub router: Option<Router>,
+    /// The steps, weights rising. Default: 10, 25 and 50 percent, 60 seconds each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = rules::STEPS)]
+    pub steps: Vec<Step>,
+}
+
+/// What divides the traffic between two revisions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Router {
+    /// The front Service over the pods of both revisions: the share is the ratio of ready pods. kube-proxy balances connections, not requests.
+    #[default]
+    None,
+}
+
+/// One step of a canary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// Percent of the traffic that the new revision gets at least, 1 to 99.
+    #[schemars(range(min = 1, max = 99))]
+    pub weight: i32,
+    /// Seconds for which the step is watched, from the moment on which the weight is seen to be in force, 0 to 86400. Default: 60.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 86400))]
+    pub soak_seconds: Option<i32>,
+}
+
+/// Slice by slice.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rolling {
+    /// Seconds for which each slice is watched once it is ready, 0 to 3600. Default: 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 3600))]
+    pub soak_seconds: Option<i32>,
+}

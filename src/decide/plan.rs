@@ -1,0 +1,372 @@
+//! Spec → [`Plan`]: every default filled in, every contradiction named. The only home of defaults.
+
+use crate::api::analysis::OnNoEvidence;
+use crate::api::objective::Convention;
+use crate::api::rollout::Strategy;
+use crate::api::values::IntOrPercent;
+use crate::api::{ProductionService, ProductionServiceSpec};
+
+use super::analysis::{Objective, ObjectiveKind, Settings};
+use super::snapshot::Snapshot;
+use super::units::{rounded_up, share};
+use super::revision;
+
+/// Replicas where the spec names none.
+pub const REPLICAS: i32 = 2;
+/// Steps of a canary: weight in percent.
+const CANARY_WEIGHTS: [i32; 3] = [10, 25, 50];
+const CANARY_SOAK_SECONDS: i32 = 60;
+const ROLLING_SOAK_SECONDS: i32 = 10;
+const BAKE_SECONDS: i32 = 300;
+const BAKE_SECONDS_WITHOUT_OBJECTIVES: i32 = 60;
+const PROGRESS_DEADLINE_SECONDS: i32 = 600;
+const FALSE_ALARM: f64 = 0.01;
+const TOLERANCE: f64 = 0.001;
+const MIN_REQUESTS: i32 = 200;
+const WARM_UP_SECONDS: i32 = 30;
+const INTERVAL_SECONDS: i32 = 5;
+/// Seconds that a pod waits, still answering, before SIGTERM.
+pub const DRAIN_SECONDS: i32 = 5;
+/// Seconds from the end's announcement to SIGKILL.
+pub const GRACE_SECONDS: i32 = 45;
+/// Path of the app's own metrics.
+const METRICS_PATH: &str = "/metrics";
+
+/// The spec with every default filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Name of the service.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its uid.
+    pub uid: String,
+    /// The spec that counts: the present one, or the last accepted one while the present one is refused.
+    pub spec: ProductionServiceSpec,
+    /// The revision that the spec describes.
+    pub revision: String,
+    /// R: pods that the whole load needs.
+    pub replicas: i32,
+    /// The steps on the way to full.
+    pub way: Way,
+    /// Pods that may exist beyond R.
+    pub surge: IntOrPercent,
+    /// Seconds of the bake.
+    pub bake_seconds: i32,
+    /// Seconds without one more ready pod after which a revision has failed to start.
+    pub progress_deadline_seconds: i32,
+    /// What the judge is asked.
+    pub settings: Settings,
+    /// What a step without evidence leads to.
+    pub on_no_evidence: OnNoEvidence,
+    /// Where the app's metrics are. Absent without objectives: nothing is measured then.
+    pub metrics: Option<MetricsEndpoint>,
+}
+
+/// Where the app's metrics are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsEndpoint {
+    /// Number of the port.
+    pub port: u16,
+    /// Path, with its leading slash.
+    pub path: String,
+    /// Convention of the names.
+    pub convention: Convention,
+}
+
+/// The steps on the way to full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Given weights.
+    Canary {
+        /// The steps, weights rising.
+        steps: Vec<PlannedStep>,
+    },
+    /// Slices of the size of the surge.
+    Rolling {
+        /// Seconds for which each slice is watched.
+        soak_seconds: i32,
+    },
+}
+
+/// A step of a canary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedStep {
+    /// Percent of the traffic.
+    pub weight: i32,
+    /// Seconds for which the step is watched.
+    pub soak_seconds: i32,
+}
+
+/// How many pods each revision has in a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Pods of the candidate.
+    pub candidate: i32,
+    /// Pods of stable.
+    pub stable: i32,
+}
+
+impl Shape {
+    /// The candidate's share of the pods, in percent.
+    #[must_use]
+    pub fn weight(self) -> f64 {
+        super::units::percent(self.candidate, self.candidate + self.stable)
+    }
+}
+
+/// Why a spec cannot be honoured although admission let it pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// One word, for the condition.
+    pub reason: &'static str,
+    /// Path of the field, what is wrong with it, and what to write instead.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal of `reason` that says `message`.
+    pub fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+impl Plan {
+    /// T: pods that may exist at once during a rollout.
+    #[must_use]
+    pub fn most_pods(&self) -> i32 {
+        self.replicas + rounded_up(&self.surge, self.replicas)
+    }
+
+    /// Steps before full.
+    #[must_use]
+    pub fn steps(&self) -> i32 {
+        match &self.way {
+            Way::Canary { steps } => i32::try_from(steps.len()).unwrap_or(i32::MAX),
+            Way::Rolling { .. } => (self.replicas + self.slice() - 1) / self.slice() - 1,
+        }
+        .max(0)
+    }
+
+    /// Seconds for which a step is watched; full is watched by the bake.
+    #[must_use]
+    pub fn soak_seconds(&self, step: i32) -> i32 {
+        match &self.way {
+            Way::Canary { steps } => usize::try_from(step).ok().and_then(|step| steps.get(step)).map_or(0, |step| step.soak_seconds),
+            Way::Rolling { soak_seconds } => *soak_seconds,
+        }
+    }
+
+    /// The weight that a step asks for, in percent; full is 100.
+    #[must_use]
+    pub fn asked_weight(&self, step: i32) -> i32 {
+        match &self.way {
+            Way::Canary { steps } => usize::try_from(step).ok().and_then(|step| steps.get(step)).map_or(100, |step| step.weight),
+            #[expect(clippy::cast_possible_truncation, reason = "a percentage")]
+            Way::Rolling { .. } if step < self.steps() => self.shape(step).weight().round() as i32,
+            Way::Rolling { .. } => 100,
+        }
+    }
+
+    /// Pods of each revision in a step (`rollouts.md`, Capacity without a router). Steps from [`Plan::steps`] on are full.
+    ///
+    /// A weight that the present number of replicas cannot reach gives what comes nearest, which is full.
+    #[must_use]
+    pub fn shape(&self, step: i32) -> Shape {
+        let full = self.with_candidate(self.replicas);
+        if step >= self.steps() {
+            return full;
+        }
+        match &self.way {
+            Way::Canary { .. } => self.least_reaching(self.asked_weight(step)).unwrap_or(full),
+            Way::Rolling { .. } => self.with_candidate(((step + 1) * self.slice()).min(self.replicas)),
+        }
+    }
+
+    fn slice(&self) -> i32 {
+        rounded_up(&self.surge, self.replicas).max(1)
+    }
+
+    fn with_candidate(&self, candidate: i32) -> Shape {
+        Shape { candidate, stable: self.replicas.min(self.most_pods() - candidate) }
+    }
+
+    fn least_reaching(&self, weight: i32) -> Option<Shape> {
+        (1..=self.replicas)
+            .map(|candidate| self.with_candidate(candidate))
+            .find(|shape| 100 * shape.candidate >= weight * (shape.candidate + shape.stable))
+    }
+}
+
+/// The plan that the present spec describes.
+///
+/// # Errors
+/// What the spec asks for and cannot be honoured, every reason that was found.
+pub fn plan(snapshot: &Snapshot) -> Result<Plan, Vec<Refusal>> {
+    let service = &snapshot.service;
+    let mut refusals = revision::refusals(&service.spec, &snapshot.config_maps);
+    let revision = revision::identity(&service.spec, &snapshot.config_maps);
+    let replicas = replicas(snapshot);
+    let plan = plan_of(service, &service.spec, revision, replicas, &mut refusals);
+    let checked_at = service.spec.scaling.as_ref().map_or(replicas, |scaling| scaling.max_replicas);
+    let at = Plan { replicas: checked_at, ..plan.clone() };
+    if let Way::Canary { steps } = &plan.way
+        && checked_at > 0
+    {
+        refusals.extend(steps.iter().enumerate().filter(|(_, step)| at.least_reaching(step.weight).is_none()).map(|(index, step)| {
+            Refusal::new(
+                "WeightUnreachable",
+                format!(
+                    "spec.rollout.strategy.canary.steps[{index}].weight: {} percent cannot be reached with {checked_at} replicas and a surge of {}: over 50 needs a router or a smaller surge",
+                    step.weight,
+                    rounded_up(&at.surge, checked_at),
+                ),
+            )
+        }));
+    }
+    if refusals.is_empty() { Ok(plan) } else { Err(refusals) }
+}
+
+/// The plan of a spec that was accepted before, for a service whose present spec is refused.
+#[must_use]
+pub fn plan_of_record(snapshot: &Snapshot, revision: &str, spec: &ProductionServiceSpec) -> Plan {
+    plan_of(&snapshot.service, spec, revision.to_owned(), replicas(snapshot), &mut Vec::new())
+}
+
+fn plan_of(
+    service: &ProductionService,
+    spec: &ProductionServiceSpec,
+    revision: String,
+    replicas: i32,
+    refusals: &mut Vec<Refusal>,
+) -> Plan {
+    let rollout = spec.rollout.clone().unwrap_or_default();
+    let analysis = rollout.analysis.unwrap_or_default();
+    let (way, default_surge) = way(rollout.strategy);
+    let bake = if spec.objectives.is_empty() { BAKE_SECONDS_WITHOUT_OBJECTIVES } else { BAKE_SECONDS };
+    let mut read = |field: &str, text: Option<&str>, default: f64, range: std::ops::RangeInclusive<f64>| {
+        let Some(text) = text else { return default };
+        share(text).filter(|share| range.contains(share)).unwrap_or_else(|| {
+            refusals.push(Refusal::new(
+                "InvalidShare",
+                format!("{field}: {text:?} is not a share from {}% to {}%; write for example \"1%\"", 100.0 * range.start(), 100.0 * range.end()),
+            ));
+            default
+        })
+    };
+    let settings = Settings {
+        false_alarm: read("spec.rollout.analysis.falseAlarm", analysis.false_alarm.as_deref(), FALSE_ALARM, 0.0001..=0.2),
+        tolerance: read(
+            "spec.rollout.analysis.compare.tolerance",
+            analysis.compare.as_ref().and_then(|compare| compare.tolerance.as_deref()),
+            TOLERANCE,
+            0.0..=0.2,
+        ),
+        min_requests: u64::try_from(analysis.min_requests.unwrap_or(MIN_REQUESTS)).unwrap_or_default(),
+        warm_up_seconds: i64::from(analysis.warm_up_seconds.unwrap_or(WARM_UP_SECONDS)),
+        interval_seconds: i64::from(analysis.interval_seconds.unwrap_or(INTERVAL_SECONDS)),
+        objectives: spec
+            .objectives
+            .iter()
+            .enumerate()
+            .filter_map(|(index, objective)| {
+                let kind = match (&objective.error_rate, &objective.latency) {
+                    (Some(errors), _) => ObjectiveKind::ErrorRate {
+                        at_most: read(&format!("spec.objectives[{index}].errorRate.atMost"), Some(&errors.at_most), 0.01, 0.0..=0.99),
+                    },
+                    (None, Some(latency)) => ObjectiveKind::Latency {
+                        percentile: f64::from(latency.percentile),
+                        at_most_milliseconds: f64::from(latency.at_most_milliseconds),
+                    },
+                    (None, None) => return None,
+                };
+                Some(Objective { name: objective.name.clone(), kind })
+            })
+            .collect(),
+    };
+    Plan {
+        name: service.metadata.name.clone().unwrap_or_default(),
+        namespace: service.metadata.namespace.clone().unwrap_or_default(),
+        uid: service.metadata.uid.clone().unwrap_or_default(),
+        revision,
+        replicas,
+        way,
+        surge: rollout.surge.unwrap_or(default_surge),
+        bake_seconds: rollout.bake_seconds.unwrap_or(bake),
+        progress_deadline_seconds: rollout.progress_deadline_seconds.unwrap_or(PROGRESS_DEADLINE_SECONDS),
+        metrics: metrics(spec, refusals),
+        settings,
+        on_no_evidence: analysis.on_no_evidence.unwrap_or_default(),
+        spec: spec.clone(),
+    }
+}
+
+fn way(strategy: Option<Strategy>) -> (Way, IntOrPercent) {
+    match strategy {
+        Some(Strategy::Canary(canary)) => {
+            let given = canary.steps.iter().map(|step| (step.weight, step.soak_seconds));
+            let steps: Vec<_> = given.chain(CANARY_WEIGHTS.map(|weight| (weight, None)).into_iter().filter(|_| canary.steps.is_empty())).collect();
+            let planned = |(weight, soak): (i32, Option<i32>)| PlannedStep { weight, soak_seconds: soak.unwrap_or(CANARY_SOAK_SECONDS) };
+            (Way::Canary { steps: steps.into_iter().map(planned).collect() }, IntOrPercent::Percent("100%".into()))
+        }
+        Some(Strategy::Rolling(rolling)) => {
+            let soak_seconds = rolling.soak_seconds.unwrap_or(ROLLING_SOAK_SECONDS);
+            (Way::Rolling { soak_seconds }, IntOrPercent::Percent("25%".into()))
+        }
+        None => way(Some(Strategy::Rolling(crate::api::rollout::Rolling::default()))),
+    }
+}
+
+/// R. While an autoscaler is on and nobody has written a number, what serves now goes on serving.
+fn replicas(snapshot: &Snapshot) -> i32 {
+    let spec = &snapshot.service.spec;
+    match (&spec.scaling, spec.replicas) {
+        (None, given) => given.unwrap_or(REPLICAS),
+        (Some(_), Some(given)) => given,
+        (Some(scaling), None) => least(scaling).max(i32::try_from(serving(snapshot)).unwrap_or(0)),
+    }
+}
+
+/// Fewest pods under autoscaling.
+#[must_use]
+pub fn least(scaling: &crate::api::scaling::Scaling) -> i32 {
+    scaling.min_replicas.unwrap_or(REPLICAS.min(scaling.max_replicas))
+}
+
+fn serving(snapshot: &Snapshot) -> usize {
+    let stable = snapshot.service.status.as_ref().and_then(|status| status.rollout.as_ref()).and_then(|memory| memory.stable.clone());
+    snapshot.pods.iter().filter(|pod| pod.state.ready && !pod.state.terminating && Some(&pod.state.revision) == stable.as_ref()).count()
+}
+
+fn metrics(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Option<MetricsEndpoint> {
+    let metrics = spec.observability.as_ref().and_then(|observability| observability.metrics.clone()).unwrap_or_default();
+    let named = |name: &str| spec.ports.iter().find(|port| port.name == name);
+    let port = match &metrics.port {
+        Some(name) => named(name).or_else(|| {
+            let ports: Vec<_> = spec.ports.iter().map(|port| port.name.as_str()).collect();
+            refusals.push(Refusal::new(
+                "UnknownPort",
+                format!("spec.observability.metrics.port: {name:?} is not one of spec.ports ({})", ports.join(", ")),
+            ));
+            None
+        }),
+        None => named("metrics").or(spec.ports.first()),
+    };
+    if spec.objectives.is_empty() {
+        return None;
+    }
+    let Some(port) = port else {
+        if metrics.port.is_none() {
+            refusals.push(Refusal::new(
+                "NoMetricsPort",
+                "spec.objectives: they are measured by the app's metrics, and spec.ports is empty; add the port of the metrics",
+            ));
+        }
+        return None;
+    };
+    Some(MetricsEndpoint {
+        port: u16::try_from(port.port).unwrap_or_default(),
+        path: metrics.path.unwrap_or_else(|| METRICS_PATH.to_owned()),
+        convention: metrics.convention.unwrap_or_default(),
+    })
+}

@@ -1,0 +1,106 @@
+//! State → objects: everything that shall exist. No clock: the same state gives the same objects.
+//!
+//! What belongs to a revision (pod template, configuration, accepted spec) is rendered once, into its record, and served from there ever
+//! after. What belongs to the service (front Service, autoscaler, network policy, account) is rendered from the plan each time.
+
+pub mod autoscaler;
+pub mod config;
+mod container;
+pub mod deployment;
+pub mod disruption_budget;
+pub mod matching;
+pub mod network_policy;
+pub mod ownership;
+pub mod pod_template;
+mod probe;
+pub mod quantity;
+mod record;
+mod scheduling;
+pub mod service;
+pub mod service_account;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::plan::Plan;
+use super::snapshot::{Kind, ObjectKey, Record, Snapshot};
+use super::strategy::Target;
+use crate::api::network::Policy;
+use crate::api::pod::{Port, Protocol};
+use ownership::revision_key;
+pub use record::{Unreadable, record};
+
+/// Every object that shall exist.
+///
+/// The plan's revision is rendered if it has no record yet. A revision without a record that is not the plan's cannot be rendered: what
+/// lives of its Deployment is wanted exactly as it is, neither changed nor deleted.
+#[must_use]
+pub fn all(plan: &Plan, snapshot: &Snapshot, target: &Target) -> BTreeMap<ObjectKey, Value> {
+    let fresh = (!snapshot.records.contains_key(&plan.revision)).then(|| record(plan, &snapshot.config_maps, &snapshot.pull_secrets));
+    let record_of = |revision: &str| match &fresh {
+        Some((record, _)) if revision == plan.revision => Some(record),
+        _ => snapshot.records.get(revision),
+    };
+    let serving = serving_ports(plan, target, &record_of);
+    let mut wanted = BTreeMap::new();
+
+    let own_account = |revision: &String| record_of(revision).is_some_and(|record| service_account::uses_own(&record.spec));
+    if service_account::uses_own(&plan.spec) || target.replicas.keys().any(own_account) {
+        wanted.insert(ObjectKey::new(Kind::ServiceAccount, &plan.name), service_account::service_account(plan, &snapshot.pull_secrets));
+    }
+    for revision in target.records.iter().chain(target.replicas.keys()) {
+        let key = revision_key(Kind::ConfigMap, &plan.name, revision);
+        match record_of(revision) {
+            Some(known) => wanted.insert(key, record::config_map(plan, revision, known)),
+            None => as_it_is(snapshot, key, &mut wanted),
+        };
+    }
+    for (revision, replicas) in &target.replicas {
+        let key = revision_key(Kind::Deployment, &plan.name, revision);
+        match record_of(revision) {
+            Some(record) => wanted.insert(key, deployment::deployment(plan, revision, record, *replicas)),
+            None => as_it_is(snapshot, key, &mut wanted),
+        };
+        if *replicas > 0 {
+            let key = revision_key(Kind::PodDisruptionBudget, &plan.name, revision);
+            wanted.insert(key, disruption_budget::disruption_budget(plan, revision));
+        }
+    }
+    if let Some(network) = plan.spec.network.as_ref().filter(|network| network.policy == Some(Policy::Isolated)) {
+        let policy = network_policy::network_policy(plan, network, &serving, &snapshot.operator_namespace);
+        wanted.insert(ObjectKey::new(Kind::NetworkPolicy, &plan.name), policy);
+    }
+    if let Some(service) = service::service(plan, &serving, &target.front) {
+        wanted.insert(ObjectKey::new(Kind::Service, &plan.name), service);
+    }
+    if let Some(scaling) = &plan.spec.scaling {
+        wanted.insert(ObjectKey::new(Kind::HorizontalPodAutoscaler, &plan.name), autoscaler::autoscaler(plan, scaling));
+    }
+    wanted
+}
+
+fn as_it_is(snapshot: &Snapshot, key: ObjectKey, wanted: &mut BTreeMap<ObjectKey, Value>) -> Option<Value> {
+    let body = snapshot.children.get(&key)?.body.clone();
+    wanted.insert(key, body)
+}
+
+/// Ports of the revisions that have pods, the plan's own last: it is the newest one. Without any pods: of the plan.
+fn serving_ports<'a>(plan: &'a Plan, target: &Target, record_of: &impl Fn(&str) -> Option<&'a Record>) -> Vec<&'a [Port]> {
+    let with_pods = target.replicas.iter().filter(|(_, replicas)| **replicas > 0).map(|(revision, _)| revision.as_str());
+    let (newest, older): (Vec<&str>, Vec<&str>) = with_pods.partition(|revision| *revision == plan.revision);
+    let ports: Vec<&[Port]> =
+        older.into_iter().chain(newest).filter_map(record_of).map(|record| record.spec.ports.as_slice()).collect();
+    if ports.is_empty() { vec![plan.spec.ports.as_slice()] } else { ports }
+}
+
+/// The protocol's name in Kubernetes.
+fn protocol(port: &Port) -> &'static str {
+    match port.protocol.unwrap_or_default() {
+        Protocol::Tcp => "TCP",
+        Protocol::Udp => "UDP",
+        Protocol::Sctp => "SCTP",
+    }
+}

@@ -1,0 +1,79 @@
+//! The `NetworkPolicy` of an isolated service.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::ownership::{Owner, selector};
+use crate::api::network::Network;
+use crate::api::pod::{Port, Protocol};
+use crate::decide::plan::Plan;
+use crate::decide::snapshot::{Kind, ObjectKey};
+
+/// The policy of a service, whose revisions listen on these ports.
+///
+/// In: its own pods; the operator where it reads metrics; who is allowed. Out: its own pods, DNS, and what is allowed.
+#[must_use]
+pub fn network_policy(plan: &Plan, network: &Network, serving: &[&[Port]], operator_namespace: &str) -> Value {
+    let own_pods = json!({"podSelector": {"matchLabels": selector(&plan.name, None)}});
+    let every_port = service_ports(serving);
+    let operator = plan.metrics.as_ref().map(|metrics| {
+        let peer = json!({
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": operator_namespace}},
+            "podSelector": {"matchLabels": {"app.kubernetes.io/name": "plimsoll"}},
+        });
+        rule("from", &[peer], &[json!({"port": metrics.port, "protocol": Protocol::Tcp})])
+    });
+    let allowed_in = network.allow_from.iter().map(|source| {
+        let ports = source.port.map_or_else(|| every_port.clone(), |port| of_number(&every_port, port));
+        rule("from", &[peer(source.service.as_ref(), source.namespace_labels.as_ref(), source.cidr.as_ref())], &ports)
+    });
+    let dns = network.dns.unwrap_or(true).then(|| {
+        let port = |protocol| json!({"port": 53, "protocol": protocol});
+        json!({"ports": [port(Protocol::Udp), port(Protocol::Tcp)]})
+    });
+    let allowed_out = network.allow_to.iter().map(|target| {
+        let ports: Vec<Value> = target.port.iter().map(|port| json!({"port": port, "protocol": Protocol::Tcp})).collect();
+        rule("to", &[peer(target.service.as_ref(), target.namespace_labels.as_ref(), target.cidr.as_ref())], &ports)
+    });
+    let ingress: Vec<Value> = std::iter::once(rule("from", std::slice::from_ref(&own_pods), &[])).chain(operator).chain(allowed_in).collect();
+    let egress: Vec<Value> = std::iter::once(rule("to", &[own_pods], &[])).chain(dns).chain(allowed_out).collect();
+    let body = json!({"spec": {
+        "podSelector": {"matchLabels": selector(&plan.name, None)},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": ingress,
+        "egress": egress,
+    }});
+    Owner::of(plan).object(&ObjectKey::new(Kind::NetworkPolicy, &plan.name), None, body)
+}
+
+/// A rule for these peers; no ports: every port.
+fn rule(direction: &str, peers: &[Value], ports: &[Value]) -> Value {
+    if ports.is_empty() { json!({direction: peers}) } else { json!({direction: peers, "ports": ports}) }
+}
+
+fn peer(service: Option<&String>, namespace_labels: Option<&BTreeMap<String, String>>, cidr: Option<&String>) -> Value {
+    match (service, namespace_labels, cidr) {
+        (Some(service), ..) => json!({"podSelector": {"matchLabels": selector(service, None)}}),
+        (None, Some(labels), _) => json!({"namespaceSelector": {"matchLabels": labels}}),
+        // The schema asks for one of the three; should none be there, nobody is meant, not everybody.
+        (None, None, cidr) => json!({"ipBlock": {"cidr": cidr.map_or("0.0.0.0/32", String::as_str)}}),
+    }
+}
+
+fn service_ports(serving: &[&[Port]]) -> Vec<Value> {
+    let mut ports = Vec::new();
+    for port in serving.iter().copied().flatten() {
+        let port = json!({"port": port.port, "protocol": port.protocol.unwrap_or_default()});
+        if !ports.contains(&port) {
+            ports.push(port);
+        }
+    }
+    ports
+}
+
+/// The service's ports of this number, TCP if it has none.
+fn of_number(ports: &[Value], number: i32) -> Vec<Value> {
+    let known: Vec<Value> = ports.iter().filter(|port| port["port"] == number).cloned().collect();
+    if known.is_empty() { vec![json!({"port": number, "protocol": Protocol::Tcp})] } else { known }
+}

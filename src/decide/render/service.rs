@@ -1,0 +1,55 @@
+//! The front Service: what other workloads call.
+//!
+//! While two revisions run, both have to be reachable on the ports that callers know: the Service keeps the ports of the older one, and
+//! takes new ones of the newer one as far as they do not contradict. The newer one's ports are all there is once it is alone.
+
+use serde_json::{Value, json};
+
+use super::ownership::{Owner, selector};
+use crate::api::pod::Port;
+use crate::decide::plan::Plan;
+use crate::decide::snapshot::{Kind, ObjectKey};
+use crate::decide::strategy::Front;
+
+/// The front Service over these revisions' ports, older revisions first. None without any port.
+#[must_use]
+pub fn service(plan: &Plan, serving: &[&[Port]], front: &Front) -> Option<Value> {
+    let ports = ports(serving);
+    let revision = match front {
+        Front::All => None,
+        Front::One(revision) => Some(revision.as_str()),
+    };
+    (!ports.is_empty()).then(|| {
+        let body = json!({"spec": {"type": "ClusterIP", "selector": selector(&plan.name, revision), "ports": ports}});
+        Owner::of(plan).object(&ObjectKey::new(Kind::Service, &plan.name), None, body)
+    })
+}
+
+fn ports(serving: &[&[Port]]) -> Vec<Value> {
+    let all = || serving.iter().copied().flatten();
+    let mut kept: Vec<&Port> = Vec::new();
+    for port in all() {
+        if !kept.iter().any(|other| other.name == port.name || address(other) == address(port)) {
+            kept.push(port);
+        }
+    }
+    let rendered = |port: &Port| {
+        // By name each revision is reached on its own number. A port that a revision calls otherwise is reached by its number.
+        let renamed = all().any(|other| address(other) == address(port) && other.name != port.name);
+        let mut body = json!({
+            "name": port.name,
+            "port": port.port,
+            "protocol": port.protocol.unwrap_or_default(),
+            "targetPort": if renamed { json!(port.port) } else { json!(port.name) },
+        });
+        if let Some(protocol) = &port.app_protocol {
+            body["appProtocol"] = protocol.clone().into();
+        }
+        body
+    };
+    kept.into_iter().map(rendered).collect()
+}
+
+fn address(port: &Port) -> (i32, &'static str) {
+    (port.port, super::protocol(port))
+}

@@ -1,0 +1,32 @@
+//! How a rollout goes from one revision to the next.
+//!
+//! `canary` says what comes next ([`canary::next`], one total match); [`target`] says how many pods each revision shall have at this moment
+//! and who gets the traffic. Rolling is not a strategy of its own: the plan expands it into steps.
+
+pub mod canary;
+pub mod target;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What shall exist beyond what the spec says: which revisions, with how many pods, and who gets the traffic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// Deployments that shall exist, with their replicas, by revision.
+    pub replicas: BTreeMap<String, i32>,
+    /// Revisions whose record shall exist: those above, and quarantined ones.
+    pub records: BTreeSet<String>,
+    /// What the front Service selects.
+    pub front: Front,
+    /// Revisions that take traffic, for `status.selector`: the autoscaler counts their pods.
+    pub routed: Vec<String>,
+}
+
+/// What the front Service selects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Front {
+    /// The pods of every revision.
+    #[default]
+    All,
+    /// The pods of one revision.
+    One(String),
+}

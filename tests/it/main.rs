@@ -1,0 +1,4 @@
+//! The one integration binary: two cores link it once.
+
+mod architecture;
+mod crd;

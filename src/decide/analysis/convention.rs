@@ -24,16 +24,7 @@ const MAX_COUNT: f64 = 9_007_199_254_740_992.0;
 /// The least status that is a failure.
 const FIRST_FAILURE: u16 = 500;
 
-/// How requests, failures and latency are named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Convention {
-    /// Whichever fits.
-    Auto,
-    /// prom-client and the many in its style: `http_requests_total` or `http_request_duration_seconds`.
-    PromClient,
-    /// OpenTelemetry's semantic conventions: `http_server_request_duration_seconds`, `rpc_server_duration_…`.
-    OpenTelemetry,
-}
+pub use crate::api::objective::Convention;
 
 /// Where the request counts come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

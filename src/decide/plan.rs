@@ -343,10 +343,10 @@ fn metrics(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Option<
     let named = |name: &str| spec.ports.iter().find(|port| port.name == name);
     let port = match &metrics.port {
         Some(name) => named(name).or_else(|| {
-            let names: Vec<_> = spec.ports.iter().map(|port| port.name.as_str()).collect();
+            let ports: Vec<_> = spec.ports.iter().map(|port| port.name.as_str()).collect();
             refusals.push(Refusal::new(
                 "UnknownPort",
-                format!("spec.observability.metrics.port: {name:?} is not one of spec.ports ({})", names.join(", ")),
+                format!("spec.observability.metrics.port: {name:?} is not one of spec.ports ({})", ports.join(", ")),
             ));
             None
         }),

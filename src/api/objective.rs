@@ -81,4 +81,3 @@ pub struct Latency {
     #[schemars(range(min = 1, max = 600_000))]
     pub at_most_milliseconds: i32,
 }
-

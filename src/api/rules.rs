@@ -9,7 +9,8 @@ use kube::core::Rule;
 pub type Said = (&'static str, &'static str);
 
 /// An image is a word.
-pub const IMAGE: Said = (r"self.matches(r'^\S+$')", r#"an image must not contain white space: write for example "registry.example/shop:1.4.2""#);
+pub const IMAGE: Said =
+    (r"self.matches(r'^\S+$')", r#"an image must not contain white space: write for example "registry.example/shop:1.4.2""#);
 
 /// What Kubernetes asks of a port's name beyond its letters.
 pub const PORT_NAME: Said = (
@@ -90,10 +91,8 @@ pub const CONFIG_MOUNTS: Said = (
 );
 
 /// Pods cannot be root under the restricted standard.
-pub const NOT_ROOT: Said = (
-    "self != 0",
-    "0 is root, which the restricted Pod Security standard refuses: write another number, for example 1000",
-);
+pub const NOT_ROOT: Said =
+    ("self != 0", "0 is root, which the restricted Pod Security standard refuses: write another number, for example 1000");
 
 /// Weights only ever go up.
 pub const STEPS: Said = (

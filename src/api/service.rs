@@ -30,20 +30,34 @@ use super::volume::{Volume, VolumeMount};
     status = "ProductionServiceStatus",
     derive = "PartialEq",
     doc = "One app in production: the workload, its health, its scaling, its network, and how a new version of it is rolled out. plimsoll makes the Deployments, Services, HPA, PDB and NetworkPolicy out of it, compares each new version with the running one, and promotes it or takes it back.",
-    scale(
-        spec_replicas_path = ".spec.replicas",
-        status_replicas_path = ".status.replicas",
-        label_selector_path = ".status.selector"
-    ),
+    scale(spec_replicas_path = ".spec.replicas", status_replicas_path = ".status.replicas", label_selector_path = ".status.selector"),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", description = "The image the spec asks for."),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Where the service stands, in one word."),
     printcolumn(name = "Step", type_ = "string", json_path = ".status.step", description = "The rollout's step, of how many."),
     printcolumn(name = "Weight", type_ = "string", json_path = ".status.weight", description = "The candidate's share of the traffic."),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.ready", description = "Ready pods, of the pods asked for."),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Stable", type_ = "string", json_path = ".status.stable.revision", priority = 1, description = "The revision that was promoted last."),
-    printcolumn(name = "Candidate", type_ = "string", json_path = ".status.candidate.revision", priority = 1, description = "The revision that is being rolled out."),
-    printcolumn(name = "Verdict", type_ = "string", json_path = ".status.message", priority = 1, description = "What plimsoll decided last, or waits for, in one sentence.")
+    printcolumn(
+        name = "Stable",
+        type_ = "string",
+        json_path = ".status.stable.revision",
+        priority = 1,
+        description = "The revision that was promoted last."
+    ),
+    printcolumn(
+        name = "Candidate",
+        type_ = "string",
+        json_path = ".status.candidate.revision",
+        priority = 1,
+        description = "The revision that is being rolled out."
+    ),
+    printcolumn(
+        name = "Verdict",
+        type_ = "string",
+        json_path = ".status.message",
+        priority = 1,
+        description = "What plimsoll decided last, or waits for, in one sentence."
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ProductionServiceSpec {

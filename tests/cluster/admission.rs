@@ -174,7 +174,8 @@ async fn client(bed: &Bed) -> kube::Client {
 /// The YAML files of these folders, in order.
 fn files(folders: &[&str]) -> Vec<PathBuf> {
     let entries = folders.iter().flat_map(|folder| std::fs::read_dir(repository().join(folder)).unwrap());
-    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect();
+    let mut files: Vec<_> =
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect();
     files.sort();
     files
 }

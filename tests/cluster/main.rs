@@ -12,7 +12,9 @@ pub async fn bed() -> &'static Bed {
         let bed = Bed::start_or_attach(Options::default()).await.expect("a bed");
         let definition = repository().join("crds");
         bed.kubectl(&["apply", "--filename", definition.to_str().unwrap()]).await.expect("the definition");
-        bed.kubectl(&["wait", "--for=condition=Established", "crd/productionservices.plimsoll.dev", "--timeout=60s"]).await.expect("established");
+        bed.kubectl(&["wait", "--for=condition=Established", "crd/productionservices.plimsoll.dev", "--timeout=60s"])
+            .await
+            .expect("established");
         bed
     })
     .await

@@ -37,7 +37,7 @@ pub struct Port {
     pub app_protocol: Option<String>,
 }
 
-/// Transport protocol of a port.
+/// Transport protocol: `TCP`, `UDP` or `SCTP`. Default: `TCP`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Protocol {
@@ -58,7 +58,7 @@ pub struct EnvVar {
     /// Name of the variable.
     #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z][-._a-zA-Z0-9]*$"))]
     pub name: String,
-    /// Its value. `$(NAME)` is replaced by an earlier variable.
+    /// Its value; `$(NAME)` is replaced by an earlier variable. Absent: taken from `valueFrom`, or empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32768))]
     pub value: Option<String>,
@@ -122,7 +122,7 @@ pub struct FieldReference {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceFieldReference {
-    /// `requests.cpu`, `limits.cpu`, `requests.memory`, `limits.memory` and the like.
+    /// `requests.` or `limits.` with `cpu`, `memory` or `ephemeral-storage`, for example `limits.memory`.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^(requests|limits)\.(cpu|memory|ephemeral-storage)$"))]
     pub resource: String,
 }
@@ -170,12 +170,14 @@ pub struct LocalReference {
 #[x_kube(validation = rules::REQUESTS)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
-    /// What the scheduler reserves: `cpu`, `memory`, `ephemeral-storage` and extended resources.
+    /// What the scheduler reserves, by resource: `cpu`, `memory`, `ephemeral-storage` or an extended one, with a quantity such as `250m`,
+    /// `256Mi` or 1. Default: the limit, where one is set, else nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
     #[x_kube(validation = rules::RESOURCES)]
     pub requests: BTreeMap<String, Quantity>,
-    /// What the container is held to. Above its memory limit it is killed.
+    /// What the container is held to, by resource. Above its CPU limit it is slowed down, above its memory limit it is killed.
+    /// Default: no limit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
     #[x_kube(validation = rules::RESOURCES)]
@@ -237,17 +239,17 @@ pub struct PodMetadata {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecurityContext {
-    /// Numeric user, 1 to 2147483647; root is not possible. Needed when the image runs as root or names its user. Default: the image's.
+    /// Numeric user, 1 to 2147483647; 0 is root and refused. Needed when the image runs as root or names its user. Default: the image's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     #[x_kube(validation = rules::NOT_ROOT)]
     pub run_as_user: Option<i64>,
-    /// Numeric group, 1 to 2147483647. Default: the image's.
+    /// Numeric group, 1 to 2147483647; 0 is root's and refused. Default: the image's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     #[x_kube(validation = rules::NOT_ROOT)]
     pub run_as_group: Option<i64>,
-    /// Group that owns the volumes, 1 to 2147483647. Default: none.
+    /// Group that owns the volumes, 1 to 2147483647; 0 is root's and refused. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     #[x_kube(validation = rules::NOT_ROOT)]

@@ -12,30 +12,30 @@ use super::rules;
 #[x_kube(validation = rules::TOLERATIONS[2])]
 #[serde(rename_all = "camelCase")]
 pub struct Toleration {
-    /// Key of the taint; absent with operator Exists: every key.
+    /// Key of the taint. Absent, with operator `Exists`: every key.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 317),
         regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
     )]
     pub key: Option<String>,
-    /// `Equal` (default) or `Exists`.
+    /// How the toleration matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<TolerationOperator>,
-    /// Value of the taint, with `Equal`.
+    /// Value of the taint, with `Equal`. Absent: the empty value.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63), regex(pattern = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"))]
     pub value: Option<String>,
-    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`; absent: every effect.
+    /// Effect that is tolerated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<TaintEffect>,
-    /// Seconds to stay after a NoExecute taint appeared; absent: for ever.
+    /// Seconds to stay after a `NoExecute` taint appeared, 0 to 2147483647. Absent: for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub toleration_seconds: Option<i32>,
 }
 
-/// How a toleration matches a taint.
+/// How the toleration matches: `Equal`, key and value are those of the taint; `Exists`, the key is. Default: `Equal`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TolerationOperator {
     /// The key exists.
@@ -44,7 +44,8 @@ pub enum TolerationOperator {
     Equal,
 }
 
-/// What a taint does.
+/// Effect that is tolerated: `NoSchedule` keeps new pods away, `PreferNoSchedule` does where possible, `NoExecute` takes running pods away
+/// too. Absent: every effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TaintEffect {
     /// No new pods.
@@ -88,9 +89,10 @@ pub struct NodeExpression {
         regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
     )]
     pub key: String,
-    /// `In`, `NotIn`, `Exists`, `DoesNotExist`, `Gt` or `Lt`.
+    /// `In` or `NotIn`: the label's value is one of the values, or none of them. `Exists` or `DoesNotExist`: the label is there, or is not.
+    /// `Gt` or `Lt`: its value is a number above, or below, the one value.
     pub operator: NodeOperator,
-    /// Values; none with `Exists` and `DoesNotExist`.
+    /// Values; exactly one whole number with `Gt` and `Lt`, none with `Exists` and `DoesNotExist`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 63), regex(pattern = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")))]
     pub values: Vec<String>,
@@ -129,10 +131,10 @@ pub struct PreferredNodes {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceNeighbour {
-    /// Name of another `ProductionService` of this namespace.
+    /// Name of another ProductionService of this namespace.
     #[schemars(length(min = 1, max = 52), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub service: String,
-    /// Topology: `host` or `zone`.
+    /// What "the same place" means: `host`, the same node, or `zone`.
     pub topology: Topology,
 }
 

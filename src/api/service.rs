@@ -1,4 +1,4 @@
-//! `ProductionService`: one app in production.
+//! ProductionService: one app in production.
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -125,7 +125,7 @@ pub struct ProductionServiceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub priority_class_name: Option<String>,
-    /// Ports that the app listens on. The first one gets the default probes. Without ports there are no probes and no Service.
+    /// Ports that the app listens on. The first TCP port gets the default probes. Without ports there are no probes and no Service.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[x_kube(validation = rules::PORTS)]
@@ -139,7 +139,7 @@ pub struct ProductionServiceSpec {
     /// The identity that the pods run under. Default: a service account of the service's own name, without a mounted token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account: Option<ServiceAccount>,
-    /// Any new text makes a new revision of the same image, rolled out with every check. This is how a service is restarted.
+    /// Any new text makes a new revision of the same image, rolled out with every check. This is how a service is restarted. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub restart: Option<String>,
@@ -180,7 +180,8 @@ pub struct ProductionServiceSpec {
     pub deletion_policy: Option<DeletionPolicy>,
 }
 
-/// What deleting the `ProductionService` does to the app.
+/// What happens to the app when this resource is deleted. `delete`: Kubernetes removes everything that was made, and needs no operator for
+/// it. `orphan`: everything stays as it stands and goes on serving. Default: `delete`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum DeletionPolicy {

@@ -38,6 +38,13 @@ pub(crate) struct Claim {
     _lock: File,
 }
 
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // While the lock is still held; whoever waits for it notices that the file is another one.
+        let _ = fs::remove_file(LOCK);
+    }
+}
+
 /// Checks that this machine can run a real node, and takes the right to do so.
 ///
 /// # Errors
@@ -69,7 +76,8 @@ fn wait_for_lock(stop: &Stop) -> Result<File> {
             return Ok(lock);
         }
         let mut holder = String::new();
-        File::open(LOCK).and_then(|mut file| file.read_to_string(&mut holder)).context("cannot read the node's lock file")?;
+        // Gone if its holder has just ended.
+        let _ = File::open(LOCK).and_then(|mut file| file.read_to_string(&mut holder));
         let holder = holder.trim();
         if !said {
             progress::say(&format!("the real node of this machine is in use by process {holder}; waiting for its end"));

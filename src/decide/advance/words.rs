@@ -1,11 +1,11 @@
 //! What a rollout waits for, in one sentence that says for what and until when.
 
-use super::super::analysis::{PodState, signals};
-use super::super::judgement::Judgement;
-use super::super::plan::Plan;
-use super::super::strategy::canary::Seen;
 use super::Input;
 use crate::api::status::{Progress, Stage};
+use crate::decide::analysis::{PodState, signals};
+use crate::decide::judgement::Judgement;
+use crate::decide::plan::Plan;
+use crate::decide::strategy::canary::Seen;
 
 /// A step's name for people: `step 1/3`, or `full`.
 #[must_use]
@@ -21,7 +21,11 @@ pub fn waiting(input: &Input<'_>, progress: &Progress, judgement: &Judgement, se
     let until = progress.deadline.0.strftime("%H:%M:%S");
     match progress.stage {
         Stage::Starting => {
-            format!("{ready} of {} pods of {revision} are ready, waiting until {until} for one more{}", plan.replicas, because(input, revision))
+            format!(
+                "{ready} of {} pods of {revision} are ready, waiting until {until} for one more{}",
+                plan.replicas,
+                because(input, revision)
+            )
         }
         Stage::Shifting if !seen.candidate_ready => format!(
             "{}: {ready} of {} pods of {revision} are ready, waiting until {until} for one more{}",
@@ -46,15 +50,12 @@ pub fn waiting(input: &Input<'_>, progress: &Progress, judgement: &Judgement, se
 #[must_use]
 pub fn watching(plan: &Plan, progress: &Progress, full: bool) -> String {
     let shape = plan.shape(progress.step);
-    format!(
-        "{}: {} of {} pods are {}'s, asked {}%; watched for {} s",
-        if full { "bake".to_owned() } else { step_name(plan, progress.step) },
-        shape.candidate,
-        shape.candidate + shape.stable,
-        progress.revision,
-        plan.asked_weight(progress.step),
-        if full { plan.bake_seconds } else { plan.soak_seconds(progress.step) }
-    )
+    let pods = format!("{} of {} pods are {}'s", shape.candidate, shape.candidate + shape.stable, progress.revision);
+    if full {
+        return format!("bake: {pods}, the others stay as its control; watched for {} s", plan.bake_seconds);
+    }
+    let (name, asked) = (step_name(plan, progress.step), plan.asked_weight(progress.step));
+    format!("{name}: {pods}, asked {asked}%; watched for {} s", plan.soak_seconds(progress.step))
 }
 
 /// What became of the pods that did not become ready in time.

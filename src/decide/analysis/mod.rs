@@ -41,7 +41,6 @@ pub use convention::{Convention, Counters, Source, Unmeasured};
 pub use judge::Judge;
 pub use state::{AnalysisState, SignalMemory, Unreadable};
 
-
 /// What the user asked for, with every default already filled in by `plan`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {

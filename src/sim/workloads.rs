@@ -157,7 +157,9 @@ impl Workloads {
                     (pod.owner.clone(), pod.shown.state.name.clone(), pod.shown.state.containers.last().map_or(0, |app| app.restarts));
                 match sight {
                     Some(Sight::Ready) => timeline.ready(now, &owner, self.ready_of(&owner)),
-                    Some(Sight::Crashed(how)) => timeline.line(now, "pods", &format!("{name} crashed: {how}"), &format!("{restarts} restarts before")),
+                    Some(Sight::Crashed(how)) => {
+                        timeline.line(now, "pods", &format!("{name} crashed: {how}"), &format!("{restarts} restarts before"))
+                    }
                     Some(Sight::Unpullable(image)) => timeline.line(now, "pods", &format!("{name}: image {image} cannot be pulled"), ""),
                     Some(Sight::Unready) => timeline.line(now, "pods", &format!("{name} is not ready any more"), ""),
                     None => {}
@@ -187,12 +189,22 @@ impl Workloads {
 
     /// The Deployment controller: as many pods as each Deployment asks for.
     fn sync(&mut self, cluster: &mut Cluster, now: Timestamp) {
-        let deployments: BTreeMap<String, Value> =
-            cluster.objects().iter().filter(|(key, _)| key.kind == Kind::Deployment).map(|(key, body)| (key.name.clone(), body.clone())).collect();
+        let deployments: BTreeMap<String, Value> = cluster
+            .objects()
+            .iter()
+            .filter(|(key, _)| key.kind == Kind::Deployment)
+            .map(|(key, body)| (key.name.clone(), body.clone()))
+            .collect();
         let owners: BTreeSet<String> = deployments.keys().cloned().chain(self.pods.values().map(|pod| pod.owner.clone())).collect();
         for owner in owners {
-            let asked = deployments.get(&owner).map_or(0, |body| usize::try_from(body["spec"]["replicas"].as_i64().unwrap_or(1)).unwrap_or(0));
-            let mut present: Vec<_> = self.pods.iter().filter(|(_, pod)| pod.owner == owner && pod.counts()).map(|(uid, pod)| (pod.shown.state.ready, std::cmp::Reverse(pod.created), uid.clone())).collect();
+            let asked =
+                deployments.get(&owner).map_or(0, |body| usize::try_from(body["spec"]["replicas"].as_i64().unwrap_or(1)).unwrap_or(0));
+            let mut present: Vec<_> = self
+                .pods
+                .iter()
+                .filter(|(_, pod)| pod.owner == owner && pod.counts())
+                .map(|(uid, pod)| (pod.shown.state.ready, std::cmp::Reverse(pod.created), uid.clone()))
+                .collect();
             // As a ReplicaSet does: those that are not ready go first, then the youngest.
             present.sort();
             for (_, _, uid) in present.iter().take(present.len().saturating_sub(asked)) {
@@ -201,7 +213,11 @@ impl Workloads {
                 }
             }
             let Some(body) = deployments.get(&owner) else { continue };
-            let image = body["spec"]["template"]["spec"]["containers"].as_array().and_then(|list| list.first()).and_then(|app| app["image"].as_str()).unwrap_or_default();
+            let image = body["spec"]["template"]["spec"]["containers"]
+                .as_array()
+                .and_then(|list| list.first())
+                .and_then(|app| app["image"].as_str())
+                .unwrap_or_default();
             if self.behaviour(image).refused.is_none() {
                 for _ in present.len()..asked {
                     self.made += 1;
@@ -237,7 +253,9 @@ impl Workloads {
     /// Pods that connections to a Service reach.
     pub(super) fn endpoints<'a>(&'a self, cluster: &'a Cluster, service: &str) -> impl Iterator<Item = &'a SimPod> + use<'a> {
         let selector = cluster.objects().get(&ObjectKey::new(Kind::Service, service)).and_then(|body| body["spec"]["selector"].as_object());
-        let selected = move |pod: &SimPod| selector.is_some_and(|selector| selector.iter().all(|(name, value)| pod.labels.get(name).map(String::as_str) == value.as_str()));
+        let selected = move |pod: &SimPod| {
+            selector.is_some_and(|selector| selector.iter().all(|(name, value)| pod.labels.get(name).map(String::as_str) == value.as_str()))
+        };
         self.pods.values().filter(move |pod| pod.routed() && selected(pod))
     }
 

@@ -1,5 +1,7 @@
 //! Scenarios against a real control plane with fake nodes, side by side, each in a namespace of its own.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod admission;
 mod rollouts;
 mod steady_state;

@@ -3,8 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules;
+
 /// How the new revision is compared with the running one. It judges by `spec.objectives`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, kube::KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Analysis {
     /// What counts as "not worse".
@@ -13,14 +15,15 @@ pub struct Analysis {
     /// Chance to send back a version that is not worse, over the whole rollout with its bake: a share such as `"1%"` or `"0.01"`, from 0.01% to
     /// 20%. A smaller one needs more failed requests before it acts. Default: 1%.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 12), regex(pattern = r"^[0-9]{1,3}(\.[0-9]{1,6})?%?$"))]
+    #[schemars(length(min = 1, max = 12))]
+    #[x_kube(validation = rules::FALSE_ALARM)]
     pub false_alarm: Option<String>,
     /// Requests that the new revision must have answered in a step before the step may pass, 0 to 1000000. Default: 200, with which a
     /// failure share above 1.5% would have been seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub min_requests: Option<i32>,
-    /// What to do when a step's deadline passes without enough evidence. Default: `hold`.
+    /// What to do when a step's deadline passes without enough evidence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_no_evidence: Option<OnNoEvidence>,
     /// Seconds of a pod's life, from its readiness on, in which only plain breakage counts: caches are cold. Latency gets four times as long.
@@ -35,17 +38,19 @@ pub struct Analysis {
 }
 
 /// What counts as "not worse".
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, kube::KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Compare {
     /// The failure share of the new revision may be this much above the running one's, measured side by side, beside a relative margin of a
     /// quarter: a share such as `"0.1%"` or `"0.001"`, up to 20%. Default: 0.1%.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 12), regex(pattern = r"^[0-9]{1,3}(\.[0-9]{1,6})?%?$"))]
+    #[schemars(length(min = 1, max = 12))]
+    #[x_kube(validation = rules::TOLERANCE)]
     pub tolerance: Option<String>,
 }
 
-/// What to do when a step's deadline passes without enough evidence.
+/// What to do when a step's deadline passes without enough evidence. `hold`: stay at the step, say so, and go on when evidence comes.
+/// `rollBack`: take the new revision back. `promote`: go on without evidence. Default: `hold`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OnNoEvidence {

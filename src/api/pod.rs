@@ -7,15 +7,20 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules;
+pub use super::scheduling::{
+    Affinity, NodeExpression, NodeOperator, PreferredNodes, ServiceNeighbour, TaintEffect, Toleration, TolerationOperator, Topology,
+};
 use super::values::Quantity;
 use super::volume::VolumeMount;
 
 /// A port that the app listens on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Port {
     /// Name by which probes, metrics and Services refer to the port: lower-case letters, digits and dashes, at least one letter.
     #[schemars(length(min = 1, max = 15), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[x_kube(validation = rules::PORT_NAME)]
     pub name: String,
     /// Number of the port in the container and in the Service, 1 to 65535.
     #[schemars(range(min = 1, max = 65535))]
@@ -25,11 +30,14 @@ pub struct Port {
     pub protocol: Option<Protocol>,
     /// Protocol above it, for proxies: `http`, `https`, `grpc`, `kubernetes.io/h2c` and so on. Default: none said.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+    )]
     pub app_protocol: Option<String>,
 }
 
-/// Transport protocol of a port.
+/// Transport protocol: `TCP`, `UDP` or `SCTP`. Default: `TCP`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Protocol {
@@ -48,9 +56,9 @@ pub enum Protocol {
 #[serde(rename_all = "camelCase")]
 pub struct EnvVar {
     /// Name of the variable.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[^=\\s]+$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z][-._a-zA-Z0-9]*$"))]
     pub name: String,
-    /// Its value. `$(NAME)` is replaced by an earlier variable.
+    /// Its value; `$(NAME)` is replaced by an earlier variable. Absent: taken from `valueFrom`, or empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32768))]
     pub value: Option<String>,
@@ -86,10 +94,10 @@ pub struct ValueFrom {
 #[serde(rename_all = "camelCase")]
 pub struct KeyReference {
     /// Name of the object.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
     /// The key in it.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z0-9]+$"))]
     pub key: String,
     /// True: the pod starts without the variable when the object or key is missing. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,7 +109,12 @@ pub struct KeyReference {
 #[serde(rename_all = "camelCase")]
 pub struct FieldReference {
     /// Path of the field, such as `metadata.name`, `metadata.labels['team']`, `status.podIP`.
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(
+        length(min = 1, max = 350),
+        regex(
+            pattern = r"^(metadata\.(name|namespace|uid)|metadata\.(labels|annotations)\['[-A-Za-z0-9_./]+'\]|spec\.(nodeName|serviceAccountName)|status\.(hostIP|hostIPs|podIP|podIPs))$"
+        )
+    )]
     pub field_path: String,
 }
 
@@ -109,8 +122,8 @@ pub struct FieldReference {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceFieldReference {
-    /// `requests.cpu`, `limits.cpu`, `requests.memory`, `limits.memory` and the like.
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^(requests|limits)\.[a-z-]+$"))]
+    /// `requests.` or `limits.` with `cpu`, `memory` or `ephemeral-storage`, for example `limits.memory`.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^(requests|limits)\.(cpu|memory|ephemeral-storage)$"))]
     pub resource: String,
 }
 
@@ -127,7 +140,7 @@ pub struct EnvFrom {
     pub secret_ref: Option<OptionalReference>,
     /// Text put before each name. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63))]
+    #[schemars(length(max = 63), regex(pattern = "^([-._a-zA-Z][-._a-zA-Z0-9]*)?$"))]
     pub prefix: Option<String>,
 }
 
@@ -136,7 +149,7 @@ pub struct EnvFrom {
 #[serde(rename_all = "camelCase")]
 pub struct OptionalReference {
     /// Name of the object.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
     /// True: the pod starts without it when it is missing. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,33 +161,40 @@ pub struct OptionalReference {
 #[serde(rename_all = "camelCase")]
 pub struct LocalReference {
     /// Name of the object.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
 }
 
 /// What a container asks for and what it is held to.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, kube::KubeSchema)]
+#[x_kube(validation = rules::REQUESTS)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
-    /// What the scheduler reserves: `cpu`, `memory`, `ephemeral-storage` and extended resources.
+    /// What the scheduler reserves, by resource: `cpu`, `memory`, `ephemeral-storage` or an extended one, with a quantity such as `250m`,
+    /// `256Mi` or 1. Default: the limit, where one is set, else nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
+    #[x_kube(validation = rules::RESOURCES)]
     pub requests: BTreeMap<String, Quantity>,
-    /// What the container is held to. Above its memory limit it is killed.
+    /// What the container is held to, by resource. Above its CPU limit it is slowed down, above its memory limit it is killed.
+    /// Default: no limit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
+    #[x_kube(validation = rules::RESOURCES)]
     pub limits: BTreeMap<String, Quantity>,
 }
 
 /// A sidecar or an init container.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, kube::KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Container {
     /// Name of the container; `app` is taken by the service itself.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[x_kube(validation = ("self != 'app'", "app is the name of the service's own container: write another one"))]
     pub name: String,
     /// Its image.
     #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = rules::IMAGE)]
     pub image: String,
     /// Entrypoint, in place of the image's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -198,34 +218,41 @@ pub struct Container {
 }
 
 /// Labels and annotations for the pods. Keys under plimsoll.dev/, app.kubernetes.io/, kubernetes.io/ and argocd.argoproj.io/ are refused.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodMetadata {
     /// Labels for the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 63}))]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"}))]
+    #[x_kube(validation = rules::KEYS)]
+    #[x_kube(validation = rules::RESERVED_KEYS)]
     pub labels: BTreeMap<String, String>,
     /// Annotations for the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 4096}))]
+    #[x_kube(validation = rules::KEYS)]
+    #[x_kube(validation = rules::RESERVED_KEYS)]
     pub annotations: BTreeMap<String, String>,
 }
 
 /// User, group and root file system of the pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecurityContext {
-    /// Numeric user, 1 to 4294967294; root is not possible. Needed when the image runs as root or names its user. Default: the image's.
+    /// Numeric user, 1 to 2147483647; 0 is root and refused. Needed when the image runs as root or names its user. Default: the image's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 4_294_967_294_i64))]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
+    #[x_kube(validation = rules::NOT_ROOT)]
     pub run_as_user: Option<i64>,
-    /// Numeric group, 1 to 4294967294. Default: the image's.
+    /// Numeric group, 1 to 2147483647; 0 is root's and refused. Default: the image's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 4_294_967_294_i64))]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
+    #[x_kube(validation = rules::NOT_ROOT)]
     pub run_as_group: Option<i64>,
-    /// Group that owns the volumes, 1 to 4294967294. Default: none.
+    /// Group that owns the volumes, 1 to 2147483647; 0 is root's and refused. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 4_294_967_294_i64))]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
+    #[x_kube(validation = rules::NOT_ROOT)]
     pub fs_group: Option<i64>,
     /// True: the app can write only to its volumes. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -242,144 +269,15 @@ pub struct SecurityContext {
 pub struct ServiceAccount {
     /// A service account of this namespace that exists; it is used and never changed. Default: one of the service's own name, made by plimsoll.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: Option<String>,
     /// Annotations for the service account made by plimsoll (workload identity). Applied at once, not part of the revision.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 1024}))]
+    #[x_kube(validation = rules::KEYS)]
+    #[x_kube(validation = rules::RESERVED_KEYS)]
     pub annotations: BTreeMap<String, String>,
     /// True: the pods get a token for the Kubernetes API. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub automount_token: Option<bool>,
-}
-
-/// A taint that the pods tolerate.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Toleration {
-    /// Key of the taint; absent with operator Exists: every key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 316))]
-    pub key: Option<String>,
-    /// `Equal` (default) or `Exists`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub operator: Option<TolerationOperator>,
-    /// Value of the taint, with `Equal`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63))]
-    pub value: Option<String>,
-    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`; absent: every effect.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub effect: Option<TaintEffect>,
-    /// Seconds to stay after a NoExecute taint appeared; absent: for ever.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub toleration_seconds: Option<i32>,
-}
-
-/// How a toleration matches a taint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum TolerationOperator {
-    /// The key exists.
-    Exists,
-    /// Key and value are equal.
-    Equal,
-}
-
-/// What a taint does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum TaintEffect {
-    /// No new pods.
-    NoSchedule,
-    /// New pods elsewhere where possible.
-    PreferNoSchedule,
-    /// Running pods are evicted too.
-    NoExecute,
-}
-
-/// Which nodes, and which pods for neighbours, the pods require or prefer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Affinity {
-    /// Nodes whose labels match all of these are required.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    pub required_nodes: Vec<NodeExpression>,
-    /// Nodes whose labels match are preferred, each with its weight.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    pub preferred_nodes: Vec<PreferredNodes>,
-    /// Services whose pods shall not be on the same topology, as a preference.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    pub avoid_services: Vec<ServiceNeighbour>,
-    /// Services whose pods shall be on the same topology, as a preference.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    pub near_services: Vec<ServiceNeighbour>,
-}
-
-/// An expression over a node's labels.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct NodeExpression {
-    /// Key of the label.
-    #[schemars(length(min = 1, max = 316))]
-    pub key: String,
-    /// `In`, `NotIn`, `Exists`, `DoesNotExist`, `Gt` or `Lt`.
-    pub operator: NodeOperator,
-    /// Values; none with `Exists` and `DoesNotExist`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(max = 63)))]
-    pub values: Vec<String>,
-}
-
-/// Operator of an expression over a node's labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum NodeOperator {
-    /// The label's value is one of the values.
-    In,
-    /// It is none of them.
-    NotIn,
-    /// The label exists.
-    Exists,
-    /// It does not.
-    DoesNotExist,
-    /// Its value is a greater number than the one value.
-    Gt,
-    /// Its value is a smaller number than the one value.
-    Lt,
-}
-
-/// Preferred nodes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PreferredNodes {
-    /// How much this preference counts, 1 to 100.
-    #[schemars(range(min = 1, max = 100))]
-    pub weight: i32,
-    /// All of these must match.
-    #[schemars(length(min = 1, max = 8))]
-    pub expressions: Vec<NodeExpression>,
-}
-
-/// A neighbour to be avoided or sought.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ServiceNeighbour {
-    /// Name of another `ProductionService` of this namespace.
-    #[schemars(length(min = 1, max = 52))]
-    pub service: String,
-    /// Topology: `host` or `zone`.
-    pub topology: Topology,
-}
-
-/// What "the same place" means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Topology {
-    /// The same node.
-    Host,
-    /// The same zone.
-    Zone,
 }

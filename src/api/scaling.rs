@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules;
 use super::values::{IntOrPercent, Quantity};
 
-/// Horizontal autoscaling: a `HorizontalPodAutoscaler` whose target is the `ProductionService` itself, so that it goes on during a rollout.
+/// Horizontal autoscaling: a HorizontalPodAutoscaler whose target is the ProductionService itself, so that it goes on during a rollout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, kube::KubeSchema)]
 #[x_kube(validation = ("!has(self.minReplicas) || self.minReplicas <= self.maxReplicas", "minReplicas must not be above maxReplicas"))]
 #[x_kube(validation = (
@@ -23,11 +24,13 @@ pub struct Scaling {
     /// Most pods, 1 to 1000.
     #[schemars(range(min = 1, max = 1000))]
     pub max_replicas: i32,
-    /// Mean CPU use to aim at, in percent of the request, 1 to 1000. Every container needs a CPU request.
+    /// Mean CPU use to aim at, in percent of the request, 1 to 1000. Every container needs a CPU request. Absent: not
+    /// scaled by CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub cpu_utilization: Option<i32>,
-    /// Mean memory use to aim at, in percent of the request, 1 to 1000. Every container needs a memory request.
+    /// Mean memory use to aim at, in percent of the request, 1 to 1000. Every container needs a memory request. Absent:
+    /// not scaled by memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub memory_utilization: Option<i32>,
@@ -90,10 +93,10 @@ pub struct ObjectMetric {
 #[serde(rename_all = "camelCase")]
 pub struct ContainerMetric {
     /// Name of the resource: `cpu` or `memory`.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^(cpu|memory)$"))]
     pub name: String,
     /// Name of the container; the app's is `app`.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub container: String,
     /// Its target.
     pub target: UtilizationTarget,
@@ -131,12 +134,13 @@ pub struct MetricIdentifier {
 }
 
 /// A selector by labels.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelector {
     /// Labels that must be equal.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 253}))]
+    #[x_kube(validation = rules::KEYS)]
     pub match_labels: BTreeMap<String, String>,
 }
 
@@ -147,7 +151,7 @@ pub struct AverageTarget {
     /// Always `AverageValue`: `Value` scales with the number of ready pods, which a rollout inflates.
     #[serde(rename = "type")]
     pub kind: AverageKind,
-    /// The value per pod.
+    /// The value per pod, a quantity: 30, `500m`, `1k`.
     pub average_value: Quantity,
 }
 
@@ -193,7 +197,7 @@ pub struct ScalingRules {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 3600))]
     pub stabilization_window_seconds: Option<i32>,
-    /// Which policy counts: `Max` (default), `Min`, or `Disabled` for this direction.
+    /// Which policy counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub select_policy: Option<SelectPolicy>,
     /// How much may change in how long.
@@ -202,7 +206,8 @@ pub struct ScalingRules {
     pub policies: Vec<ScalingPolicy>,
 }
 
-/// Which of several policies counts.
+/// Which of several policies counts: `Max`, the one that allows most; `Min`, the one that allows least; `Disabled`, no scaling in this
+/// direction. Default: `Max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SelectPolicy {
     /// The one that allows most.
@@ -241,7 +246,7 @@ pub enum PolicyKind {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Availability {
-    /// Pods that a node drain may take at once: a number or a percentage. Default: 1 below 10 replicas, else 10%. A pod that is not healthy may
+    /// Pods that a node drain may take at once: a number, 1 to 1000, or a percentage of the replicas, `"1%"` to `"100%"`. Default: 1 below 10 replicas, else 10%. A pod that is not healthy may
     /// always be taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_unavailable: Option<IntOrPercent>,

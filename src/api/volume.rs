@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules;
 use super::values::Quantity;
 
 /// A volume of the pod. Set exactly one source.
@@ -15,6 +16,7 @@ use super::values::Quantity;
 pub struct Volume {
     /// Name by which `volumeMounts` refer to it. Names that begin with `plimsoll-` are taken.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[x_kube(validation = ("!self.startsWith('plimsoll-')", "names that begin with plimsoll- are taken by the volumes that plimsoll makes: write another one"))]
     pub name: String,
     /// An empty folder that lives as long as the pod.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,7 +49,7 @@ pub struct EmptyDir {
 #[serde(rename_all = "camelCase")]
 pub struct KeyedSource {
     /// Name of the object.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
     /// True: the pod starts without it when it is missing. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,23 +61,24 @@ pub struct KeyedSource {
 }
 
 /// A key that becomes a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyToPath {
-    /// The key.
-    #[schemars(length(min = 1, max = 253))]
+    /// The key in the ConfigMap or Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z0-9]+$"))]
     pub key: String,
-    /// The file, relative to the mount, without `..`.
-    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[^/.][^/]*(/[^/.][^/]*)*$"))]
+    /// The file, relative to the mount, without `..`, for example `conf/app.yaml`.
+    #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = rules::PATH_IN_VOLUME)]
     pub path: String,
 }
 
-/// A `PersistentVolumeClaim` of this namespace.
+/// A PersistentVolumeClaim of this namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimSource {
     /// Name of the claim.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub claim_name: String,
     /// True: mounted for reading only. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,18 +86,20 @@ pub struct ClaimSource {
 }
 
 /// Where a volume appears in a container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeMount {
     /// Absolute path in the container.
-    #[schemars(length(min = 1, max = 512), regex(pattern = "^/[^:]*$"))]
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = rules::MOUNT_PATH)]
     pub mount_path: String,
     /// Name of the volume.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
-    /// A folder or file inside the volume instead of its root, without `..`.
+    /// A folder or file inside the volume, without `..`. Default: the whole volume.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[^/.][^/]*(/[^/.][^/]*)*$"))]
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = rules::PATH_IN_VOLUME)]
     pub sub_path: Option<String>,
     /// True: for reading only. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -9,6 +9,10 @@
 
 pub mod advance;
 pub mod analysis;
+pub mod commands;
+pub mod facts;
+pub mod judgement;
+pub mod memory;
 pub mod plan;
 pub mod render;
 pub mod report;
@@ -18,9 +22,10 @@ pub mod strategy;
 pub mod units;
 pub mod writes;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan as _};
 
 use crate::api::ProductionServiceStatus;
+use crate::api::status::Stage;
 use analysis::Judge;
 pub use snapshot::{Child, Contents, Kind, Measurements, ObjectKey, Pod, Record, Request, Snapshot};
 pub use writes::Write;
@@ -49,4 +54,142 @@ pub struct Event {
     pub reason: &'static str,
     /// One sentence.
     pub message: String,
+}
+
+/// Metrics requests that are due: each ready pod of both revisions, while a rollout with objectives is on, once per interval.
+#[must_use]
+pub fn due(snapshot: &Snapshot, now: Timestamp) -> Vec<Request> {
+    let Some((plan, next)) = next_measurement(snapshot, now) else { return Vec::new() };
+    let Some(metrics) = plan.metrics.filter(|_| next <= now) else { return Vec::new() };
+    let ready = snapshot.pods.iter().filter(|pod| pod.state.ready && !pod.state.terminating);
+    ready
+        .filter_map(|pod| {
+            Some(Request {
+                pod: pod.state.pod.clone(),
+                revision: pod.state.revision.clone(),
+                ip: pod.ip.clone()?,
+                port: metrics.port,
+                path: metrics.path.clone(),
+                convention: metrics.convention,
+                started: pod.started,
+                ready_since: pod.state.ready_since,
+            })
+        })
+        .collect()
+}
+
+/// The plan, and when the next round of measurements begins. `None` while nothing is to be measured.
+fn next_measurement(snapshot: &Snapshot, now: Timestamp) -> Option<(plan::Plan, Timestamp)> {
+    let memory = snapshot.service.status.as_ref()?.rollout.as_ref()?;
+    let progress = memory.progress.as_ref()?;
+    memory.stable.as_ref()?;
+    if !matches!(progress.stage, Stage::Shifting | Stage::Soaking | Stage::Baking) {
+        return None;
+    }
+    let plan = counting_plan(snapshot, &plan::plan(snapshot))?;
+    plan.metrics.as_ref()?;
+    let next = snapshot.measured.map_or(now, |measured| measured + plan.settings.interval_seconds.seconds());
+    Some((plan, next))
+}
+
+/// The plan that counts: the present spec's, else the one that the candidate, else stable, was accepted with.
+fn counting_plan(snapshot: &Snapshot, planned: &Result<plan::Plan, Vec<plan::Refusal>>) -> Option<plan::Plan> {
+    if let Ok(plan) = planned {
+        return Some(plan.clone());
+    }
+    let memory = snapshot.service.status.as_ref()?.rollout.as_ref()?;
+    let candidate = memory.progress.as_ref().map(|progress| &progress.revision);
+    let accepted = candidate.into_iter().chain(memory.stable.as_ref());
+    let mut records = accepted.filter_map(|revision| Some((revision, snapshot.records.get(revision)?)));
+    records.next().map(|(revision, record)| plan::plan_of_record(snapshot, revision, &record.spec))
+}
+
+/// Decides: what is the new status, what is to be written, and when to look again. Pure and total.
+///
+/// Settled means silent: where nothing changed, the status equals the one that was read and there are no writes.
+#[must_use]
+pub fn decide(snapshot: &Snapshot, measurements: &Measurements, now: Timestamp) -> Decision {
+    let facts = facts::Facts::of(snapshot);
+    let planned = plan::plan(snapshot);
+    let refusals = planned.as_ref().err().map(Vec::as_slice).unwrap_or_default();
+    let plan = counting_plan(snapshot, &planned);
+    let (memory, quarantined) = (memory::recall(snapshot, &facts), memory::quarantined(snapshot));
+    let conflicts = conflicts(snapshot, plan.as_ref());
+    let mut advanced = match &plan {
+        Some(plan) => {
+            let paused = snapshot.service.spec.control.as_ref().is_some_and(|control| control.paused == Some(true));
+            let held = paused || planned.is_err() || !conflicts.is_empty();
+            let input = advance::Input { plan, held, accepted: planned.is_ok(), facts: &facts, snapshot, measurements, now };
+            advance::advance(&input, memory, quarantined)
+        }
+        None => advance::Advanced { memory, quarantined, judge: None, blocked: None, events: Vec::new(), wakes: Vec::new() },
+    };
+    report::clip_memory(&mut advanced.memory, &mut advanced.quarantined);
+    let target =
+        plan.as_ref().map(|plan| strategy::target::target(plan, &advanced.memory, &advanced.quarantined, &facts)).unwrap_or_default();
+    let about = report::About { snapshot, plan: plan.as_ref(), refusals, conflicts: &conflicts, facts: &facts, target: &target, now };
+    let status = report::status(&about, &advanced);
+    let writes = plan.as_ref().map(|plan| writes(snapshot, plan, planned.is_ok(), &target)).unwrap_or_default();
+    let mut events = advanced.events;
+    events.extend(report::news(&about, &status));
+    let measuring = next_measurement(snapshot, now).map(|(plan, next)| next.max(now + plan.settings.interval_seconds.min(1).seconds()));
+    let wake = advanced.wakes.into_iter().chain(measuring).filter(|at| *at > now).min();
+    Decision { status, writes, events, wake, judge: advanced.judge }
+}
+
+/// Foreign objects under names that are ours, in words.
+fn conflicts(snapshot: &Snapshot, plan: Option<&plan::Plan>) -> Vec<String> {
+    let Some(plan) = plan else { return Vec::new() };
+    let memory = snapshot.service.status.as_ref().and_then(|status| status.rollout.as_ref());
+    let revisions =
+        memory.into_iter().flat_map(|memory| memory.progress.as_ref().map(|progress| &progress.revision).into_iter().chain(&memory.stable));
+    let names: Vec<String> =
+        revisions.chain([&plan.revision]).map(|revision| format!("{}-{revision}", plan.name)).chain([plan.name.clone()]).collect();
+    let foreign = snapshot.children.iter().filter(|(key, child)| !child.ours && names.contains(&key.name));
+    foreign
+        .map(|(key, _)| {
+            let kind = key.kind.names().1;
+            format!(
+                "{kind} {} exists and was not made by plimsoll for this service; it is left alone. Delete it, rename the service, or hand it over: kubectl annotate -n {} {} {} plimsoll.dev/adopt={}",
+                key.name,
+                plan.namespace,
+                kind.to_lowercase(),
+                key.name,
+                plan.name
+            )
+        })
+        .collect()
+}
+
+/// What is to be written to objects. While the spec is not accepted, only what keeps the revisions serving.
+fn writes(snapshot: &Snapshot, plan: &plan::Plan, accepted: bool, target: &strategy::Target) -> Vec<Write> {
+    if snapshot.service.metadata.deletion_timestamp.is_some() {
+        return Vec::new();
+    }
+    let wanted = render::all(plan, snapshot, target);
+    let mut writes = writes::difference(&wanted, &snapshot.children);
+    if accepted {
+        if snapshot.service.spec.scaling.is_some() && snapshot.service.spec.replicas.is_none() {
+            writes.push(Write::Scale { replicas: plan.replicas });
+        }
+    } else {
+        writes.retain(|write| {
+            write
+                .key()
+                .is_some_and(|key| matches!(key.kind, Kind::ConfigMap | Kind::Deployment | Kind::PodDisruptionBudget | Kind::Service))
+        });
+    }
+    writes
+}
+
+impl Event {
+    /// Something to know.
+    pub fn normal(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { warning: false, reason, message: message.into() }
+    }
+
+    /// Something to worry about.
+    pub fn warning(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { warning: true, reason, message: message.into() }
+    }
 }

@@ -101,6 +101,8 @@ pub struct Record {
     pub pod_template: Value,
     /// The spec as it was accepted (`plan.json`): what a rollback needs when the present spec is not accepted.
     pub spec: crate::api::ProductionServiceSpec,
+    /// All of the `ConfigMap`, word for word: it is immutable, and whatever is applied to it (another owner) has to repeat it.
+    pub contents: Contents,
 }
 
 /// Contents of a `ConfigMap` that the spec refers to.

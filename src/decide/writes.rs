@@ -44,6 +44,15 @@ pub enum Write {
 }
 
 impl Write {
+    /// The object that is written; `None` for the service's own scale.
+    #[must_use]
+    pub const fn key(&self) -> Option<&ObjectKey> {
+        match self {
+            Self::Create { key, .. } | Self::Apply { key, .. } | Self::Delete { key, .. } => Some(key),
+            Self::Scale { .. } => None,
+        }
+    }
+
     /// Whether the shell has to decide again on a fresh read before carrying it out.
     #[must_use]
     pub const fn guarded(&self) -> bool {

@@ -119,23 +119,58 @@ mod tests {
             ("a default beside it", json!({"a": 1}), json!({"a": 1, "b": 2}), true),
             ("a changed field", json!({"a": 1}), json!({"a": 2}), false),
             ("a field that is gone", json!({"a": 1}), json!({}), false),
-            ("others' labels stay", json!({"metadata": {"labels": {"a": "1"}}}), json!({"metadata": {"labels": {"a": "1", "b": "2"}}}), true),
-            ("a selector is compared whole", json!({"spec": {"selector": {"a": "1"}}}), json!({"spec": {"selector": {"a": "1", "b": "2"}}}), false),
-            ("so is a policy's rule: ports narrow it", json!({"ingress": [{"from": []}]}), json!({"ingress": [{"from": [], "ports": []}]}), false),
+            (
+                "others' labels stay",
+                json!({"metadata": {"labels": {"a": "1"}}}),
+                json!({"metadata": {"labels": {"a": "1", "b": "2"}}}),
+                true,
+            ),
+            (
+                "a selector is compared whole",
+                json!({"spec": {"selector": {"a": "1"}}}),
+                json!({"spec": {"selector": {"a": "1", "b": "2"}}}),
+                false,
+            ),
+            (
+                "so is a policy's rule: ports narrow it",
+                json!({"ingress": [{"from": []}]}),
+                json!({"ingress": [{"from": [], "ports": []}]}),
+                false,
+            ),
             ("an added rule", json!({"egress": []}), json!({"egress": [{}]}), false),
             ("an added metric", json!({"metrics": []}), json!({"metrics": [{"type": "Pods"}]}), false),
             ("an added container", deployment(json!([{"name": "app"}])), deployment(json!([{"name": "app"}, {"name": "miner"}])), false),
             ("an added init container", json!({"containers": []}), json!({"containers": [], "initContainers": [{"name": "miner"}]}), false),
             ("another command", json!([{"name": "app", "image": "a"}]), json!([{"name": "app", "image": "a", "command": ["sh"]}]), false),
-            ("an added variable", json!({"name": "app", "image": "a"}), json!({"name": "app", "image": "a", "env": [{"name": "X"}]}), false),
-            ("a container's defaults", deployment(json!([{"name": "app"}])), deployment(json!([{"name": "app", "imagePullPolicy": "Always"}])), true),
+            (
+                "an added variable",
+                json!({"name": "app", "image": "a"}),
+                json!({"name": "app", "image": "a", "env": [{"name": "X"}]}),
+                false,
+            ),
+            (
+                "a container's defaults",
+                deployment(json!([{"name": "app"}])),
+                deployment(json!([{"name": "app", "imagePullPolicy": "Always"}])),
+                true,
+            ),
             ("the same amount", json!({"requests": {"cpu": "1000m"}}), json!({"requests": {"cpu": "1"}}), true),
             ("another amount", json!({"limits": {"memory": "1Gi"}}), json!({"limits": {"memory": "1G"}}), false),
             ("the same size", json!({"sizeLimit": "1024Ki"}), json!({"sizeLimit": "1Mi"}), true),
-            ("amounts are compared only where amounts are meant", json!({"nodeSelector": {"a": "1000m"}}), json!({"nodeSelector": {"a": "1"}}), false),
+            (
+                "amounts are compared only where amounts are meant",
+                json!({"nodeSelector": {"a": "1000m"}}),
+                json!({"nodeSelector": {"a": "1"}}),
+                false,
+            ),
             ("another owner", json!({"ownerReferences": [{"uid": "1"}]}), json!({"ownerReferences": [{"uid": "2"}, {"uid": "1"}]}), true),
             ("our ownership gone", json!({"ownerReferences": [{"uid": "1"}]}), json!({"ownerReferences": [{"uid": "2"}]}), false),
-            ("a platform's credentials", json!({"imagePullSecrets": [{"name": "a"}]}), json!({"imagePullSecrets": [{"name": "dockercfg"}, {"name": "a"}]}), true),
+            (
+                "a platform's credentials",
+                json!({"imagePullSecrets": [{"name": "a"}]}),
+                json!({"imagePullSecrets": [{"name": "dockercfg"}, {"name": "a"}]}),
+                true,
+            ),
         ];
         for (why, rendered, live, expected) in cases {
             assert_eq!(matches(&rendered, &live), expected, "{why}");
@@ -151,7 +186,8 @@ mod tests {
             "ports": [{"name": "http"}],
             "args": ["x", "y"],
         }});
-        let expected = ["/spec/initContainers", "/spec/containers/2", "/spec/containers/1/args", "/spec/containers/1/env/1", "/spec/containers/0"];
+        let expected =
+            ["/spec/initContainers", "/spec/containers/2", "/spec/containers/1/args", "/spec/containers/1/env/1", "/spec/containers/0"];
         assert_eq!(additions(&rendered, &live), expected);
         assert!(additions(&rendered, &rendered).is_empty());
     }

@@ -42,7 +42,11 @@ fn ports(spec: &ProductionServiceSpec, findings: &mut Findings) {
     for (index, port) in spec.ports.iter().enumerate() {
         if !port.name.contains(|character: char| character.is_ascii_lowercase()) || port.name.contains("--") {
             let path = format!("spec.ports[{index}].name");
-            findings.add("InvalidPort", path, format!("{:?} needs a letter and no two dashes in a row; write for example \"http\"", port.name));
+            findings.add(
+                "InvalidPort",
+                path,
+                format!("{:?} needs a letter and no two dashes in a row; write for example \"http\"", port.name),
+            );
         }
         let same = |other: &&crate::api::pod::Port| other.port == port.port && protocol(other.protocol) == protocol(port.protocol);
         if let Some(earlier) = spec.ports[..index].iter().find(same) {

@@ -1,4 +1,10 @@
 //! How a rollout goes from one revision to the next.
+//!
+//! `canary` says what comes next ([`canary::next`], one total match); [`target`] says how many pods each revision shall have at this moment
+//! and who gets the traffic. Rolling is not a strategy of its own: the plan expands it into steps.
+
+pub mod canary;
+pub mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -21,7 +21,8 @@ const COPY_OVERHEAD: usize = 256;
 pub fn check(spec: &ProductionServiceSpec, config_maps: &BTreeMap<String, Contents>, findings: &mut Findings) {
     let empty = Config::default();
     let config = spec.config.as_ref().unwrap_or(&empty);
-    for (index, reference) in config.config_map_refs.iter().enumerate().filter(|(_, reference)| !config_maps.contains_key(&reference.name)) {
+    for (index, reference) in config.config_map_refs.iter().enumerate().filter(|(_, reference)| !config_maps.contains_key(&reference.name))
+    {
         let problem = format!("ConfigMap {} does not exist in this namespace; create it", reference.name);
         findings.add("ConfigMapMissing", format!("spec.config.configMapRefs[{index}].name"), problem);
     }
@@ -43,7 +44,11 @@ fn variables(spec: &ProductionServiceSpec, config: &Config, config_maps: &BTreeM
         for key in contents.text.keys() {
             let what = format!("key {key:?} of ConfigMap {}", reference.name);
             if !is_variable(key) {
-                findings.add("InvalidVariable", &path, format!("{what} is no name of a variable; rename the key, or set mount to get files"));
+                findings.add(
+                    "InvalidVariable",
+                    &path,
+                    format!("{what} is no name of a variable; rename the key, or set mount to get files"),
+                );
             }
             once(&mut sources, key, path.clone(), findings);
         }
@@ -62,7 +67,9 @@ fn variables(spec: &ProductionServiceSpec, config: &Config, config_maps: &BTreeM
 
 fn once<'a>(sources: &mut BTreeMap<&'a str, String>, name: &'a str, path: String, findings: &mut Findings) {
     match sources.get(name) {
-        Some(earlier) => findings.add("DuplicateVariable", path, format!("variable {name} is set by {earlier} already; keep one of the two")),
+        Some(earlier) => {
+            findings.add("DuplicateVariable", path, format!("variable {name} is set by {earlier} already; keep one of the two"))
+        }
         None => {
             sources.insert(name, path);
         }
@@ -85,7 +92,11 @@ fn places(spec: &ProductionServiceSpec, config: &Config, config_maps: &BTreeMap<
         }
         let keys = config_maps.get(&reference.name).into_iter().flat_map(|contents| contents.text.keys().chain(contents.binary.keys()));
         for key in keys.filter(|key| key.len() > LONGEST_NAME) {
-            findings.add("InvalidPath", &path, format!("key {key:?} of ConfigMap {} is longer than 200 characters; rename it", reference.name));
+            findings.add(
+                "InvalidPath",
+                &path,
+                format!("key {key:?} of ConfigMap {} is longer than 200 characters; rename it", reference.name),
+            );
         }
         place(&mut places, folder, path.clone(), findings);
         folders.push((folder, path));
@@ -120,7 +131,10 @@ fn size(spec: &ProductionServiceSpec, config: &Config, config_maps: &BTreeMap<St
     let copies: Vec<usize> = config.files.values().chain(config.env.values()).chain(referenced).map(String::len).collect();
     let total: usize = copies.iter().sum();
     if total > MOST_CONFIG {
-        let problem = format!("{} KiB with the ConfigMaps it refers to, and 900 KiB is the most; move large files into the image or a volume", total.div_ceil(1024));
+        let problem = format!(
+            "{} KiB with the ConfigMaps it refers to, and 900 KiB is the most; move large files into the image or a volume",
+            total.div_ceil(1024)
+        );
         findings.add("ConfigTooLarge", "spec.config", problem);
         return;
     }
@@ -128,7 +142,10 @@ fn size(spec: &ProductionServiceSpec, config: &Config, config_maps: &BTreeMap<St
     // Once as the accepted spec, once as the pod template.
     let written = 2 * json!(without_config).to_string().len() + TEMPLATE_OVERHEAD + copies.len() * COPY_OVERHEAD;
     if total + written > MOST_RECORD {
-        let problem = format!("{} KiB in all, and 1024 KiB is the most that a revision's ConfigMap holds; shorten env, args or config", (total + written).div_ceil(1024));
+        let problem = format!(
+            "{} KiB in all, and 1024 KiB is the most that a revision's ConfigMap holds; shorten env, args or config",
+            (total + written).div_ceil(1024)
+        );
         findings.add("ConfigTooLarge", "spec", problem);
     }
 }

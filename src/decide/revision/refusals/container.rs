@@ -30,7 +30,11 @@ const PLAIN_RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 
 pub fn check(spec: &ProductionServiceSpec, findings: &mut Findings) {
     for (index, volume) in spec.volumes.iter().enumerate().filter(|(_, volume)| volume.name.starts_with(OURS)) {
-        findings.add("NameTaken", format!("spec.volumes[{index}].name"), format!("{:?}: names that begin with {OURS} are taken; rename it", volume.name));
+        findings.add(
+            "NameTaken",
+            format!("spec.volumes[{index}].name"),
+            format!("{:?}: names that begin with {OURS} are taken; rename it", volume.name),
+        );
     }
     parts("spec", &spec.env, spec.resources.as_ref(), &spec.volume_mounts, spec, findings);
     let mut names = vec![APP];
@@ -38,7 +42,10 @@ pub fn check(spec: &ProductionServiceSpec, findings: &mut Findings) {
         for (index, container) in containers.iter().enumerate() {
             let path = format!("spec.{list}[{index}]");
             if names.contains(&container.name.as_str()) || container.name.starts_with(OURS) {
-                let taken = format!("{:?} is taken; containers of a pod need names of their own, and {APP} and {OURS}… are plimsoll's", container.name);
+                let taken = format!(
+                    "{:?} is taken; containers of a pod need names of their own, and {APP} and {OURS}… are plimsoll's",
+                    container.name
+                );
                 findings.add("NameTaken", format!("{path}.name"), taken);
             }
             names.push(&container.name);
@@ -79,10 +86,16 @@ fn variable(path: &str, variable: &EnvVar, findings: &mut Findings) {
     }
     let Some(source) = &variable.value_from else { return };
     if let Some(field) = &source.field_ref {
-        let keyed = |map: &str| field.field_path.strip_prefix(map).is_some_and(|rest| rest.starts_with("['") && rest.ends_with("']") && rest.len() > 4);
+        let keyed = |map: &str| {
+            field.field_path.strip_prefix(map).is_some_and(|rest| rest.starts_with("['") && rest.ends_with("']") && rest.len() > 4)
+        };
         if !POD_FIELDS.contains(&field.field_path.as_str()) && !keyed("metadata.labels") && !keyed("metadata.annotations") {
             let rule = format!("use one of {}, metadata.labels['KEY'], metadata.annotations['KEY']", POD_FIELDS.join(", "));
-            findings.add("InvalidVariable", format!("{path}.valueFrom.fieldRef.fieldPath"), format!("{:?} is no field that a pod can see; {rule}", field.field_path));
+            findings.add(
+                "InvalidVariable",
+                format!("{path}.valueFrom.fieldRef.fieldPath"),
+                format!("{:?} is no field that a pod can see; {rule}", field.field_path),
+            );
         }
     }
     if let Some(field) = &source.resource_field_ref {
@@ -106,7 +119,11 @@ fn resources(path: &str, resources: &Resources, findings: &mut Findings) {
         for (name, quantity) in amounts {
             let path = format!("{path}.{section}.{name}");
             if !PLAIN_RESOURCES.contains(&name.as_str()) && !name.starts_with("hugepages-") && !name.contains('/') {
-                findings.add("InvalidResources", &path, "no such resource; use cpu, memory, ephemeral-storage, or an extended one such as example.com/gpu");
+                findings.add(
+                    "InvalidResources",
+                    &path,
+                    "no such resource; use cpu, memory, ephemeral-storage, or an extended one such as example.com/gpu",
+                );
             }
             amount(path, quantity, findings);
         }

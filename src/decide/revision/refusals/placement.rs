@@ -28,7 +28,8 @@ pub fn check(spec: &ProductionServiceSpec, findings: &mut Findings) {
         self::toleration(&format!("spec.tolerations[{index}]"), toleration, findings);
     }
     if let Some(affinity) = &spec.affinity {
-        let required = affinity.required_nodes.iter().enumerate().map(|(index, node)| (format!("spec.affinity.requiredNodes[{index}]"), node));
+        let required =
+            affinity.required_nodes.iter().enumerate().map(|(index, node)| (format!("spec.affinity.requiredNodes[{index}]"), node));
         let preferred = affinity.preferred_nodes.iter().enumerate().flat_map(|(nodes, preference)| {
             let path = move |index| format!("spec.affinity.preferredNodes[{nodes}].expressions[{index}]");
             preference.expressions.iter().enumerate().map(move |(index, node)| (path(index), node))
@@ -45,7 +46,11 @@ fn toleration(path: &str, toleration: &Toleration, findings: &mut Findings) {
     let exists = toleration.operator == Some(TolerationOperator::Exists);
     let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     if !given(&toleration.key) && !exists {
-        findings.add("InvalidToleration", format!("{path}.key"), "no key is given; give one, or set operator: Exists to tolerate every taint");
+        findings.add(
+            "InvalidToleration",
+            format!("{path}.key"),
+            "no key is given; give one, or set operator: Exists to tolerate every taint",
+        );
     }
     if let Some(key) = toleration.key.as_ref().filter(|key| !key.is_empty()) {
         text::key(&format!("{path}.key"), key, findings);
@@ -64,7 +69,9 @@ fn expression(path: &str, expression: &NodeExpression, findings: &mut Findings) 
     let problem = match expression.operator {
         NodeOperator::In | NodeOperator::NotIn if values.is_empty() => "needs at least one value",
         NodeOperator::Exists | NodeOperator::DoesNotExist if !values.is_empty() => "compares no values; remove them",
-        NodeOperator::Gt | NodeOperator::Lt if !matches!(values.as_slice(), [one] if one.parse::<i64>().is_ok()) => "needs exactly one whole number",
+        NodeOperator::Gt | NodeOperator::Lt if !matches!(values.as_slice(), [one] if one.parse::<i64>().is_ok()) => {
+            "needs exactly one whole number"
+        }
         _ => return,
     };
     findings.add("InvalidAffinity", format!("{path}.values"), format!("operator {:?} {problem}", expression.operator));
@@ -80,7 +87,11 @@ fn network(spec: &ProductionServiceSpec, findings: &mut Findings) {
             text::label(&format!("{path}.namespaceLabels"), name, value, findings);
         }
         if let Some(cidr) = cidr.as_ref().filter(|cidr| !is_range(cidr)) {
-            findings.add("InvalidNetwork", format!("{path}.cidr"), format!("{cidr:?} is no range of addresses; write for example 10.0.0.0/8"));
+            findings.add(
+                "InvalidNetwork",
+                format!("{path}.cidr"),
+                format!("{cidr:?} is no range of addresses; write for example 10.0.0.0/8"),
+            );
         }
     }
 }
@@ -102,7 +113,11 @@ fn scaling(spec: &ProductionServiceSpec, findings: &mut Findings) {
         let path = format!("spec.scaling.metrics[{index}].containerResource");
         let known = container.container == APP || spec.sidecars.iter().any(|sidecar| sidecar.name == container.container);
         if !known {
-            findings.add("InvalidScaling", format!("{path}.container"), format!("{:?} is neither {APP} nor one of spec.sidecars", container.container));
+            findings.add(
+                "InvalidScaling",
+                format!("{path}.container"),
+                format!("{:?} is neither {APP} nor one of spec.sidecars", container.container),
+            );
         }
         if !["cpu", "memory"].contains(&container.name.as_str()) {
             findings.add("InvalidScaling", format!("{path}.name"), format!("{:?} cannot be scaled by; use cpu or memory", container.name));

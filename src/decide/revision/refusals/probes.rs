@@ -31,7 +31,11 @@ fn port(spec: &ProductionServiceSpec, path: &str, probe: &Probe, findings: &mut 
     let path = format!("{path}.{kind}.port");
     match given {
         Some(name) => match spec.ports.iter().find(|port| port.name == *name) {
-            None => findings.add("UnknownPort", path, format!("{name:?} is not one of spec.ports ({}); add it there or name one of them", names(spec))),
+            None => findings.add(
+                "UnknownPort",
+                path,
+                format!("{name:?} is not one of spec.ports ({}); add it there or name one of them", names(spec)),
+            ),
             Some(port) if protocol(port.protocol) != Protocol::Tcp => {
                 findings.add("InvalidProbe", path, format!("port {name:?} is not TCP, which a probe needs; name a TCP port, or use exec"));
             }

@@ -21,7 +21,9 @@ pub fn wrong_path(path: &str) -> Option<&'static str> {
         _ if path.contains(':') => Some("has a colon, which Kubernetes does not allow; rename it"),
         _ if path.len() > 512 => Some("is longer than 512 characters; shorten it"),
         _ if parts().any(|part| part == "..") => Some("has a \"..\"; write where it leads"),
-        _ if parts().any(|part| part.is_empty() || part == ".") => Some("has an empty part; write no slash at the end, and single ones between"),
+        _ if parts().any(|part| part.is_empty() || part == ".") => {
+            Some("has an empty part; write no slash at the end, and single ones between")
+        }
         _ => None,
     }
 }
@@ -30,7 +32,11 @@ pub fn wrong_path(path: &str) -> Option<&'static str> {
 fn is_key(key: &str) -> bool {
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
     let dns = |text: &str| {
-        let label = |part: &str| !part.is_empty() && ends_alphanumeric(part) && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        let label = |part: &str| {
+            !part.is_empty()
+                && ends_alphanumeric(part)
+                && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        };
         text.len() <= 253 && text.split('.').all(label)
     };
     !name.is_empty() && is_value(name) && prefix.is_none_or(dns)

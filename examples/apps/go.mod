@@ -1,0 +1,3 @@
+module plimsoll.dev/examples/apps
+
+go 1.24

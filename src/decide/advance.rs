@@ -1,0 +1,285 @@
+//! Moves the rollout: the only place that does.
+//!
+//! `Memory`, facts and the judge's word go in, the new `Memory` comes out. Nothing takes effect before that is written: what shall exist is
+//! computed from it, so a crash at any point only delays objects that the next reconcile renders again.
+
+mod evidence;
+mod look;
+mod words;
+
+use jiff::{Timestamp, ToSpan as _};
+
+use super::Event;
+use super::analysis::Judge;
+use super::commands;
+use super::facts::Facts;
+use super::judgement::{self, Judgement};
+use super::plan::Plan;
+use super::snapshot::{Measurements, Snapshot};
+use super::strategy::canary::{Move, next};
+use crate::api::analysis_state::{AnalysisState, SignalMemory};
+use crate::api::status::{Cause, CauseReason, Command, Memory, Moment, Outcome, Progress, Quarantined, Stage};
+
+pub use words::step_name;
+
+/// History keeps this many earlier stable revisions.
+const HISTORY: usize = 2;
+/// Quarantine remembers this many revisions.
+const QUARANTINE: usize = 20;
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Advanced {
+    /// The new memory.
+    pub memory: Memory,
+    /// The new quarantine.
+    pub quarantined: Vec<Quarantined>,
+    /// The judge, to be kept.
+    pub judge: Option<Judge>,
+    /// Why the first revision cannot come up, if it cannot.
+    pub blocked: Option<String>,
+    /// What to tell people.
+    pub events: Vec<Event>,
+    /// Moments at which another decision may be due.
+    pub wakes: Vec<Timestamp>,
+}
+
+/// Everything that a move depends on.
+pub struct Input<'a> {
+    /// The plan that counts.
+    pub plan: &'a Plan,
+    /// Nothing may move forward: paused, a spec that is not accepted, or a name conflict.
+    pub held: bool,
+    /// The spec is accepted, so its revision may begin.
+    pub accepted: bool,
+    /// What the cluster shows.
+    pub facts: &'a Facts,
+    /// All of it.
+    pub snapshot: &'a Snapshot,
+    /// What was measured since the last decision.
+    pub measurements: &'a Measurements,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// Moves the rollout by at most one move.
+#[must_use]
+pub fn advance(input: &Input<'_>, memory: Memory, quarantined: Vec<Quarantined>) -> Advanced {
+    let mut state = Advanced { memory, quarantined, judge: None, blocked: None, events: Vec::new(), wakes: Vec::new() };
+    match state.memory.progress.take() {
+        None => begin(input, &mut state),
+        Some(progress) if progress.stage == Stage::Starting && progress.revision != input.plan.revision && input.accepted => {
+            state.memory.progress = Some(started(input, 1, Stage::Starting));
+        }
+        Some(progress) => carry_on(input, progress, &mut state),
+    }
+    let Advanced { memory, quarantined, .. } = &mut state;
+    let (stable, history) = (memory.stable.clone(), memory.history.clone());
+    let candidate = memory.progress.as_ref().map(|progress| progress.revision.clone());
+    commands::forget(memory, |revision| {
+        stable.as_deref() == Some(revision)
+            || candidate.as_deref() == Some(revision)
+            || history.iter().any(|earlier| earlier == revision)
+            || quarantined.iter().any(|entry| entry.revision == revision)
+    });
+    state
+}
+
+/// No rollout is on: does one begin?
+fn begin(input: &Input<'_>, state: &mut Advanced) {
+    let revision = &input.plan.revision;
+    if !input.accepted || state.memory.stable.as_ref() == Some(revision) {
+        return;
+    }
+    if state.memory.stable.is_none() {
+        state
+            .events
+            .push(Event::normal("FirstRevision", format!("{revision} is the first revision: all {} pods at once", input.plan.replicas)));
+        state.memory.progress = Some(started(input, 1, Stage::Starting));
+        return;
+    }
+    let mut attempt = 1;
+    if let Some(index) = state.quarantined.iter().position(|entry| &entry.revision == revision) {
+        let control = input.snapshot.service.spec.control.as_ref();
+        let retry = control.and_then(|control| control.retry.as_ref());
+        let Some(retry) = retry.filter(|retry| &retry.revision == revision && retry.attempt > state.quarantined[index].attempt) else {
+            return;
+        };
+        if !input.held {
+            attempt = retry.attempt;
+            state.quarantined.remove(index);
+        }
+    }
+    if input.held {
+        return;
+    }
+    state.memory.history.retain(|earlier| earlier != revision);
+    let stable = state.memory.stable.clone().unwrap_or_default();
+    state.events.push(Event::normal("RolloutStarted", format!("{revision} is rolled out beside {stable}, attempt {attempt}")));
+    state.memory.progress = Some(started(input, attempt, Stage::Shifting));
+}
+
+fn started(input: &Input<'_>, attempt: i32, stage: Stage) -> Progress {
+    let now = Moment(input.now);
+    Progress {
+        id: format!("{}-{attempt}", input.plan.revision),
+        revision: input.plan.revision.clone(),
+        attempt,
+        started: now,
+        step: 0,
+        stage,
+        since: now,
+        weight_since: None,
+        deadline: deadline(input),
+        ready_high_water: 0,
+        ordered: None,
+        cause: None,
+        sentence: String::new(),
+        saved: None,
+        verdicts: Vec::new(),
+        signals: SignalMemory::default(),
+        analysis: None,
+    }
+}
+
+fn deadline(input: &Input<'_>) -> Moment {
+    Moment(input.now + i64::from(input.plan.progress_deadline_seconds).seconds())
+}
+
+/// A rollout is on: looks at everything, then makes at most one move.
+fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
+    let ready = input.facts.ready(&progress.revision);
+    if ready > progress.ready_high_water {
+        progress.ready_high_water = ready;
+        progress.deadline = deadline(input);
+    }
+    let orders = commands::latch(input.snapshot.service.spec.control.as_ref(), &progress.revision, &mut state.memory);
+    progress.ordered = orders.iter().find(|order| **order != Command::Abort).copied().or(progress.ordered);
+    let mut judgement =
+        judgement::judge(input.plan, &state.memory, &mut progress, input.facts, input.snapshot, input.measurements, input.now);
+    let seen = look::look(input, &progress, &state.memory, &judgement, orders.contains(&Command::Abort));
+    let to = next(progress.stage, progress.ordered, &seen);
+    let stays = to == Move::Stay;
+    if stays && progress.stage == Stage::Starting {
+        state.blocked = words::blocked(input, &progress, &judgement);
+    }
+    if evidence::due(&progress, &judgement, !stays, input.now) {
+        if stays {
+            progress.sentence = words::waiting(input, &progress, &judgement, &seen);
+        }
+        evidence::save(&mut progress, &mut judgement, input.now);
+    }
+    let stable = state.memory.stable.as_deref().unwrap_or_default();
+    if progress.stage == Stage::Draining && progress.weight_since.is_none() && look::narrowed(input.facts, &progress, stable) {
+        progress.weight_since = Some(Moment(input.now));
+    }
+    state.wakes.extend(judgement.wakes());
+    make(input, to, &judgement, progress, state);
+    state.judge = judgement.judge.filter(|_| state.memory.progress.is_some());
+}
+
+/// Makes the move.
+fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progress, state: &mut Advanced) {
+    let plan = input.plan;
+    let enter = |progress: &mut Progress, stage: Stage| {
+        progress.stage = stage;
+        progress.since = Moment(input.now);
+        progress.weight_since = None;
+        progress.deadline = deadline(input);
+        progress.saved = None;
+    };
+    match to {
+        Move::Stay => {}
+        Move::Watch => {
+            let full = progress.step >= plan.steps();
+            enter(&mut progress, if full { Stage::Baking } else { Stage::Soaking });
+            progress.weight_since = Some(Moment(input.now));
+            progress.saved = Some(Moment(input.now));
+            progress.sentence = words::watching(plan, &progress, full);
+            state.events.push(Event::normal(if full { "Baking" } else { "StepReached" }, progress.sentence.clone()));
+        }
+        Move::Advance | Move::Full => {
+            let name = step_name(plan, progress.step);
+            let word = judgement.sentence().unwrap_or_default();
+            let why = if progress.ordered.is_some() { "by spec.control.promote" } else { word.trim_start_matches("passed: ") };
+            progress.sentence = format!("{name} passed: {why}");
+            state.events.push(Event::normal("StepPassed", progress.sentence.clone()));
+            progress.step = if to == Move::Full { plan.steps() } else { progress.step + 1 };
+            progress.ordered = None;
+            enter(&mut progress, Stage::Shifting);
+        }
+        Move::TakeOver => {
+            progress.ordered = None;
+            progress.sentence = format!("{} takes over", progress.revision);
+            enter(&mut progress, Stage::Draining);
+        }
+        Move::GoBack(mut cause) => {
+            if cause.reason == CauseReason::ProgressDeadline {
+                cause.message = format!(
+                    "rolled back at {:.0}%: {}",
+                    judgement.weight,
+                    words::too_late(input, &progress.revision, plan.shape(progress.step).candidate)
+                );
+            }
+            progress.sentence.clone_from(&cause.message);
+            state.events.push(Event::warning("RollingBack", cause.message.clone()));
+            progress.cause = Some(cause);
+            enter(&mut progress, Stage::RollingBack);
+        }
+        Move::Narrow => enter(&mut progress, Stage::Draining),
+        Move::Finish => {
+            finish(input, progress, state);
+            return;
+        }
+    }
+    state.wakes.extend(timer(input, &progress));
+    state.memory.progress = Some(progress);
+}
+
+/// The stage's named timer: progress deadline, or the end of a drain. Soak, bake and measurements are the judge's and `due`'s.
+fn timer(input: &Input<'_>, progress: &Progress) -> Option<Timestamp> {
+    let at = match progress.stage {
+        Stage::Starting | Stage::Shifting | Stage::RollingBack => Some(progress.deadline.0),
+        Stage::Draining => progress.weight_since.map(|since| since.0 + look::DRAIN_SECONDS.seconds()),
+        Stage::Soaking | Stage::Baking => None,
+    };
+    at.filter(|at| *at > input.now)
+}
+
+/// The rollout is over.
+fn finish(input: &Input<'_>, progress: Progress, state: &mut Advanced) {
+    let seconds = input.now.duration_since(progress.started.0).as_secs();
+    let memory = &mut state.memory;
+    memory.calibration = progress.analysis.as_ref().map(AnalysisState::settled).or(memory.calibration.take());
+    let promoted = progress.cause.is_none();
+    let message = if let Some(cause) = &progress.cause {
+        quarantine(input, &progress, cause, &mut state.quarantined);
+        cause.message.clone()
+    } else if let Some(before) = memory.stable.replace(progress.revision.clone()) {
+        memory.history.retain(|earlier| *earlier != progress.revision);
+        memory.history.insert(0, before.clone());
+        memory.history.truncate(HISTORY);
+        format!("promoted {} after {seconds} s; {before} before it", progress.revision)
+    } else {
+        format!("{}, the first revision, became ready after {seconds} s", progress.revision)
+    };
+    let (reason, warning) = if promoted { ("Promoted", false) } else { ("RolledBack", true) };
+    state.events.push(Event { warning, reason, message: message.clone() });
+    memory.last = Some(Outcome { id: progress.id, at: Moment(input.now), promoted, message });
+}
+
+/// A revision that was taken back is not tried again by itself. One that the spec itself left is not at fault.
+fn quarantine(input: &Input<'_>, progress: &Progress, cause: &Cause, quarantined: &mut Vec<Quarantined>) {
+    if matches!(cause.reason, CauseReason::Superseded | CauseReason::Reverted) {
+        return;
+    }
+    quarantined.retain(|entry| entry.revision != progress.revision);
+    quarantined.push(Quarantined {
+        revision: progress.revision.clone(),
+        attempt: progress.attempt,
+        at: Moment(input.now),
+        reason: cause.message.clone(),
+    });
+    let superfluous = quarantined.len().saturating_sub(QUARANTINE);
+    quarantined.drain(..superfluous);
+}

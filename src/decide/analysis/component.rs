@@ -1,0 +1,262 @@
+//! A component (§6): one comparison of the candidate's bad requests with stable's; its evidence, its baseline, its φ.
+//!
+//! errorRate has one (failed requests), latency up to three (requests slower than a bound). Per block, in this order:
+//! the factors from what was known before, then the evidence that excludes an excess, then the baseline learns.
+//! Place left for the later issue: the pod score, a second component of errorRate (`ω_p` = 0 until then).
+
+use super::calibration::Calibration;
+use super::exclusion::Exclusion;
+use super::numbers::{parse, parse_counts, print};
+use super::sequential::{Clock, Counts, Dispersion, Mixture, Null, clamp_share, log_factors, log_factors_alone};
+use super::state::{ComponentState, Unreadable};
+
+/// The most pseudo-requests that a prior is worth (W).
+pub const MOST_PSEUDO_REQUESTS: f64 = 200.0;
+/// Below this many requests and pseudo-requests there is no baseline to compare with.
+const LEAST_BASELINE: f64 = 50.0;
+/// Above this many the baseline forgets.
+const FORGET_ABOVE: f64 = 2000.0;
+const HALF_LIFE_SECONDS: f64 = 120.0;
+/// c₀ above which stable itself is so bad that nothing can be told.
+const BROKEN: f64 = 0.98;
+/// The margin while cold: only what is plainly broken counts.
+const GROSS: f64 = 0.05;
+/// One-sided 99%: how far stable's share before may lie above what was seen.
+const Z_99: f64 = 2.33;
+
+/// Stable before the first weight ("Before", §4).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Past {
+    /// b, its share of bad requests.
+    pub share: f64,
+    /// `n_b`, the requests behind it.
+    pub total: f64,
+    /// Requests per pod and second.
+    pub load: f64,
+}
+
+impl Past {
+    /// b⁺: an upper bound of the share.
+    pub fn upper_share(&self, phi: f64) -> f64 {
+        (self.share + Z_99 * (phi * self.share * (1.0 - self.share) / self.total).sqrt()).min(1.0)
+    }
+}
+
+/// Stable's expected share before the first block, and what it is worth.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Prior {
+    /// p₀.
+    pub share: f64,
+    /// W: 0 if nothing is known.
+    pub pseudo_requests: f64,
+}
+
+/// One closed block as a component sees it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Block {
+    /// What was counted.
+    pub counts: Counts,
+    /// Its length.
+    pub seconds: f64,
+    /// Errors: most of the candidate's requests went to cold pods.
+    pub cold: bool,
+    /// L ≥ 1: how much more a pod of the candidate carries.
+    pub load_factor: f64,
+    /// False: no factor, by the component's own rule (§6, load).
+    pub comparable: bool,
+}
+
+/// One comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Component {
+    /// Latency: slower than this, in microseconds.
+    pub bound: Option<u64>,
+    /// ρ and d.
+    pub null: Null,
+    /// What was expected of stable at first.
+    pub prior: Prior,
+    /// Stable before the first weight, if known.
+    pub past: Option<Past>,
+    /// How stable's bad requests cluster.
+    pub calibration: Calibration,
+    /// `R_M`; on the objective's own bound only.
+    pub exclusion: Option<Exclusion>,
+    /// Since E was last at or below 1.
+    pub shown: Counts,
+    /// The candidate's bad requests since the start.
+    pub bad_since_start: u64,
+    /// φ as known before the present block.
+    phi: f64,
+    baseline_bad: f64,
+    baseline_total: f64,
+    now: Mixture,
+    /// Against stable before the rollout; only for latency, which follows the load.
+    then: Option<Mixture>,
+}
+
+impl Component {
+    /// A component without evidence.
+    pub fn new(bound: Option<u64>, null: Null, prior: Prior, calibration: Calibration) -> Self {
+        Self {
+            bound,
+            null,
+            prior,
+            past: None,
+            phi: calibration.phi(),
+            calibration,
+            exclusion: None,
+            shown: Counts::default(),
+            bad_since_start: 0,
+            baseline_bad: 0.0,
+            baseline_total: 0.0,
+            now: Mixture::default(),
+            then: None,
+        }
+    }
+
+    /// Judges against stable as it was before the rollout as well.
+    pub fn against(mut self, past: Option<Past>) -> Self {
+        self.past = past;
+        self.then = past.map(|_| Mixture::default());
+        self
+    }
+
+    /// s₁: stable's share as known before the block.
+    pub fn expected(&self) -> f64 {
+        let (prior, total) = (self.prior, self.baseline_total + self.prior.pseudo_requests);
+        if total > 0.0 { clamp_share((self.baseline_bad + prior.pseudo_requests * prior.share) / total) } else { 0.5 }
+    }
+
+    /// φ as known before the present block.
+    pub fn phi(&self) -> f64 {
+        self.phi
+    }
+
+    /// Takes over what the calibration has learned; only between blocks.
+    pub fn refresh_phi(&mut self) {
+        self.phi = self.calibration.phi();
+    }
+
+    /// A φ that no calibration gave.
+    #[cfg(test)]
+    pub fn set_phi(&mut self, phi: f64) {
+        self.phi = phi;
+    }
+
+    fn has_baseline(&self) -> bool {
+        self.baseline_total + self.prior.pseudo_requests >= LEAST_BASELINE
+    }
+
+    /// Stable is so bad that no candidate can be told from it.
+    pub fn stable_broken(&self) -> bool {
+        self.has_baseline() && self.null.at(self.expected()) > BROKEN
+    }
+
+    /// ln E of this component.
+    pub fn ln_e(&self, clock: &Clock) -> f64 {
+        let now = self.now.ln_e(clock);
+        self.then.as_ref().map_or(now, |then| now.min(then.ln_e(clock)))
+    }
+
+    /// One closed block; γ and the clock's state before it.
+    pub fn step(&mut self, block: &Block, before: &Clock, gamma: f64) {
+        self.show(block, before);
+        let (counts, stable) = (&block.counts, self.expected());
+        let dispersion = Dispersion { stable: self.phi, candidate: self.phi * block.load_factor };
+        let both = counts.stable_total > 0 && counts.candidate_total > 0 && self.has_baseline();
+        let testable = both && block.comparable && !self.stable_broken();
+        let cold_margin = block.cold.then_some(GROSS);
+        let none = [0.0; 6];
+        let factors = if testable { log_factors(counts, stable, self.null, cold_margin, dispersion) } else { none };
+        self.now.step(&factors, gamma);
+        if let (Some(then), Some(past)) = (&mut self.then, &self.past) {
+            let limit = past.upper_share(self.phi) + self.null.margin;
+            let alone = || log_factors_alone(counts.candidate_bad, counts.candidate_total, limit, dispersion);
+            then.step(&if testable { alone() } else { none }, gamma);
+        }
+        if let Some(exclusion) = self.exclusion.as_mut().filter(|_| both && block.comparable) {
+            exclusion.step(counts, stable, dispersion);
+        }
+        self.learn(counts, block.seconds);
+        self.refresh_phi();
+    }
+
+    fn show(&mut self, block: &Block, before: &Clock) {
+        // 10⁻⁹: blocks without a factor leave E at 1 up to rounding.
+        if self.ln_e(before) <= 1e-9 {
+            self.shown = Counts::default();
+        }
+        let (shown, counts) = (&mut self.shown, &block.counts);
+        shown.stable_total = shown.stable_total.saturating_add(counts.stable_total);
+        shown.stable_bad = shown.stable_bad.saturating_add(counts.stable_bad);
+        shown.candidate_total = shown.candidate_total.saturating_add(counts.candidate_total);
+        shown.candidate_bad = shown.candidate_bad.saturating_add(counts.candidate_bad);
+        self.bad_since_start = self.bad_since_start.saturating_add(counts.candidate_bad);
+    }
+
+    fn learn(&mut self, counts: &Counts, seconds: f64) {
+        if self.baseline_total > FORGET_ABOVE {
+            let keep = libm::exp2(-seconds.max(0.0) / HALF_LIFE_SECONDS);
+            self.baseline_bad *= keep;
+            self.baseline_total *= keep;
+        }
+        self.baseline_bad += counts.stable_bad as f64;
+        self.baseline_total += counts.stable_total as f64;
+    }
+
+    /// To status.
+    pub fn write(&self) -> ComponentState {
+        let shown = [self.shown.candidate_bad, self.shown.candidate_total, self.shown.stable_bad, self.shown.stable_total];
+        let [a, b, c, d] = shown.map(|count| count as f64);
+        ComponentState {
+            bound_microseconds: self.bound.and_then(|bound| i64::try_from(bound).ok()),
+            prior: print(&[self.prior.share, self.prior.pseudo_requests, self.null.margin]),
+            before: self.past.map(|past| print(&[past.share, past.total, past.load])),
+            baseline: print(&[self.baseline_bad, self.baseline_total]),
+            now: print(&self.now.0),
+            then: self.then.map(|then| print(&then.0)),
+            exclusion: self.exclusion.map(|exclusion| exclusion.write()),
+            shown: print(&[a, b, c, d, self.bad_since_start as f64]),
+        }
+    }
+
+    /// From status; `ratio` is ρ, which follows from the objective.
+    pub fn read(state: &ComponentState, ratio: f64, calibration: Calibration) -> Result<Self, Unreadable> {
+        const WHAT: &str = "component";
+        let [share, pseudo_requests, margin] = parse_counts(&state.prior, WHAT)?;
+        let past = match &state.before {
+            None => None,
+            Some(before) => {
+                let [share, total, load] = parse_counts(before, WHAT)?;
+                Some(Past { share, total, load })
+            }
+        };
+        let [baseline_bad, baseline_total] = parse_counts(&state.baseline, WHAT)?;
+        let [candidate_bad, candidate_total, stable_bad, stable_total, bad_since_start] = parse_counts::<5>(&state.shown, WHAT)?.map(whole);
+        Ok(Self {
+            bound: state.bound_microseconds.and_then(|bound| u64::try_from(bound).ok()),
+            null: Null { ratio, margin },
+            prior: Prior { share, pseudo_requests },
+            past,
+            phi: calibration.phi(),
+            calibration,
+            exclusion: state.exclusion.as_ref().map(Exclusion::read).transpose()?,
+            shown: Counts { stable_total, stable_bad, candidate_total, candidate_bad },
+            bad_since_start,
+            baseline_bad,
+            baseline_total,
+            now: Mixture(parse(&state.now, WHAT)?),
+            then: state.then.as_ref().map(|then| parse(then, WHAT).map(Mixture)).transpose()?,
+        })
+    }
+}
+
+/// A count as it was before it became decimal text; never negative here.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts are parsed as non-negative and stay below 2^53 in practice"
+)]
+pub fn whole(count: f64) -> u64 {
+    count as u64
+}

@@ -1,0 +1,387 @@
+//! The verdict (§8): Fail on evidence, Pass on evidence, else Pending with what is missing.
+//!
+//! Worst news first. No evidence is not good evidence: while the source is down or the candidate silent nothing passes,
+//! and a step's deadline does only what `onNoEvidence` says.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::assessment::{Assessment, EvidenceCounts, FailReason, ObjectiveVerdict, PendingReason, Verdict};
+use super::component::Component;
+use super::exclusion::Exclusion;
+use super::judge::Judge;
+use super::objective::ObjectiveMemory;
+use super::sentences;
+use super::{ObjectiveKind, OnNoEvidence, Situation};
+
+/// Bad requests without which the evidence does not fail a candidate.
+const LEAST_BAD: u64 = 3;
+/// A Pass needs E below this share of its limit.
+const RISING: f64 = 0.1;
+/// Expected harm that a promotion may risk, as a share of all requests.
+const HARM_ERRORS: f64 = 0.005;
+const HARM_SLOW: f64 = 0.02;
+/// The longest wait for that evidence when the request count is there and no alarm rises.
+const PATIENCE_SECONDS: i64 = 300;
+/// Plainly broken: so many requests of two scrapes, and this share of them failed, where stable fails less than that.
+const BROKEN_REQUESTS: u64 = 20;
+const BROKEN_SHARE: f64 = 0.9;
+const STABLE_BROKEN_SHARE: f64 = 0.45;
+
+impl Judge {
+    /// The verdict as of `situation.now`.
+    #[must_use]
+    pub fn judge(&self, situation: &Situation<'_>) -> Assessment {
+        let step = self.step(situation);
+        let objectives: Vec<_> = (0..self.objectives.len()).map(|index| self.objective_verdict(index, &step)).collect();
+        let verdict = overall(&objectives, &step);
+        let decisive = objectives.iter().find(|objective| objective.verdict == verdict);
+        let why = decisive.map_or_else(|| without_objective(&step, verdict), |objective| objective.sentence.clone());
+        let at = sentences::weight(situation.weight);
+        let sentence = match verdict {
+            Verdict::Fail(_) => format!("rolled back at {at}: {why}"),
+            Verdict::Pass => format!("passed: {why}"),
+            Verdict::Pending(_) => format!("holding at {at}: {why}"),
+        };
+        Assessment { verdict, objectives, e: libm::exp(step.ln_e), limit: 1.0 / self.settings.false_alarm, sentence, wake: step.wake() }
+    }
+
+    fn step<'a>(&self, situation: &'a Situation<'a>) -> Step<'a> {
+        let since = situation.weight_since.filter(|_| situation.weight_since == self.step_since);
+        let shares = self.ln_shares();
+        let leading = (0..shares.len()).reduce(|best, next| if shares[next] > shares[best] { next } else { best });
+        Step { situation, since, ln_e: self.ln_e(), ln_limit: -libm::log(self.settings.false_alarm), leading }
+    }
+
+    fn objective_verdict(&self, index: usize, step: &Step<'_>) -> ObjectiveVerdict {
+        let memory = &self.objectives[index];
+        let shown = self.shown(memory);
+        let (verdict, sentence) = self.decide(index, memory, &shown, step);
+        ObjectiveVerdict {
+            name: memory.objective.name.clone(),
+            verdict,
+            e: libm::exp(memory.ln_e(&self.clock, self.alone_clock())),
+            candidate: shown.candidate,
+            stable: shown.stable.unwrap_or_default(),
+            sentence,
+        }
+    }
+
+    fn decide(&self, index: usize, memory: &ObjectiveMemory, shown: &Shown, step: &Step<'_>) -> (Verdict, String) {
+        if step.leading == Some(index) && step.ln_e >= step.ln_limit && shown.bad_since_start >= LEAST_BAD {
+            let text = format!(
+                "{} {}",
+                sentences::compared(&shown.comparison(step.situation)),
+                sentences::evidence(libm::exp(step.ln_e), libm::exp(step.ln_limit))
+            );
+            return (Verdict::Fail(FailReason::Worse), text);
+        }
+        if let Some(counts) = self.broken(memory) {
+            let comparison = sentences::Comparison {
+                bound: None,
+                candidate_counts: counts.0,
+                stable_counts: counts.1,
+                ..shown.comparison(step.situation)
+            };
+            return (Verdict::Fail(FailReason::Broken), format!("{} within two measurements", sentences::compared(&comparison)));
+        }
+        let Some(reason) = self.waits_for(memory, step) else {
+            return (Verdict::Pass, Self::passed(memory, step));
+        };
+        let why = self.waiting(reason, memory, shown, step);
+        if step.deadline_passed() && reason.lacks_evidence() {
+            return match step.situation.on_no_evidence {
+                OnNoEvidence::RollBack => (Verdict::Fail(FailReason::NoEvidence), format!("{why}; the deadline passed without evidence")),
+                OnNoEvidence::Promote if !memory.mostly_bad() => {
+                    (Verdict::Pass, format!("{why}; promoted without evidence, as onNoEvidence says"))
+                }
+                OnNoEvidence::Promote | OnNoEvidence::Hold => {
+                    (Verdict::Pending(reason), format!("{why}; past its deadline, it goes on when evidence comes"))
+                }
+            };
+        }
+        (Verdict::Pending(reason), why)
+    }
+
+    /// What stands between this objective and its Pass.
+    fn waits_for(&self, memory: &ObjectiveMemory, step: &Step<'_>) -> Option<PendingReason> {
+        let first = self.first_obstacle(memory, step);
+        let Some(elapsed) = step.elapsed() else { return Some(first.unwrap_or(PendingReason::Soaking)) };
+        let soak = SignedDuration::from_secs(step.situation.soak_seconds);
+        let unheard = matches!(first, Some(PendingReason::SourceDown | PendingReason::Silent));
+        let rising = step.rising() || memory.mostly_bad();
+        // Patience is for evidence that comes slowly, not for a comparison that cannot be made.
+        let compared = !self.lacks_control(memory) && !memory.stable_broken();
+        let passes = if step.situation.baking {
+            elapsed >= soak && !unheard && !memory.mostly_bad() && (!rising || elapsed >= soak.saturating_add(soak))
+        } else {
+            let patience = soak.max(SignedDuration::from_secs(PATIENCE_SECONDS));
+            let harmless = memory.residual_harm(step.situation.next_weight) || (compared && elapsed >= patience);
+            elapsed >= soak && !unheard && !rising && memory.step.candidate >= self.settings.min_requests && harmless
+        };
+        (!passes).then(|| first.unwrap_or(PendingReason::NotYetExcluded))
+    }
+
+    fn first_obstacle(&self, memory: &ObjectiveMemory, step: &Step<'_>) -> Option<PendingReason> {
+        let last = self.last.as_ref();
+        let latency = matches!(memory.objective.kind, ObjectiveKind::Latency { .. });
+        let soak = SignedDuration::from_secs(step.situation.soak_seconds);
+        let checks = [
+            (PendingReason::SourceDown, self.source_down(step.situation.now)),
+            (PendingReason::Silent, self.silent()),
+            (PendingReason::NoCommonBuckets, latency && last.is_some_and(|last| last.no_common_buckets)),
+            (PendingReason::UnknownConvention, last.is_some_and(|last| last.missing.is_some())),
+            (PendingReason::NoTraffic, memory.step.candidate == 0 && self.served_nothing(memory)),
+            (PendingReason::NoControl, self.lacks_control(memory)),
+            (PendingReason::StableBroken, memory.stable_broken()),
+            (PendingReason::AlarmRising, step.rising() || memory.mostly_bad()),
+            (PendingReason::WarmingUp, self.is_warming_up(memory, step)),
+            (PendingReason::Soaking, step.elapsed().is_none_or(|elapsed| elapsed < soak)),
+            (PendingReason::TooFewRequests, memory.step.candidate < self.settings.min_requests),
+            (PendingReason::NotYetExcluded, !memory.residual_harm(step.situation.next_weight)),
+        ];
+        checks.into_iter().find(|(_, holds)| *holds).map(|(reason, _)| reason)
+    }
+
+    /// Latency counts nothing while pods are young; what the candidate served then is known from the errors' count.
+    fn served_nothing(&self, memory: &ObjectiveMemory) -> bool {
+        let latency = matches!(memory.objective.kind, ObjectiveKind::Latency { .. });
+        !latency || self.recent.iter().all(|recent| recent.candidate.values().all(|(total, _)| *total == 0))
+    }
+
+    /// Only the candidate has served, and it is not judged alone.
+    fn lacks_control(&self, memory: &ObjectiveMemory) -> bool {
+        memory.step.stable == 0 && memory.step.candidate > 0 && self.alone_clock().is_none()
+    }
+
+    fn is_warming_up(&self, memory: &ObjectiveMemory, step: &Step<'_>) -> bool {
+        let situation = step.situation;
+        let age = SignedDuration::from_secs(memory.warm_up_seconds(self.settings.warm_up_seconds));
+        let is_warm = |since: Timestamp| situation.now.duration_since(since) > age;
+        let mut candidates = situation.pods.iter().filter(|pod| pod.ready && pod.revision == situation.candidate);
+        !candidates.any(|pod| pod.ready_since.is_some_and(is_warm))
+    }
+
+    /// Fail/Broken: the candidate's counts and stable's over the last two scrapes with traffic.
+    fn broken(&self, memory: &ObjectiveMemory) -> Option<(EvidenceCounts, Option<EvidenceCounts>)> {
+        if matches!(memory.objective.kind, ObjectiveKind::Latency { .. }) || self.recent.len() < 2 {
+            return None;
+        }
+        let (mut pods, mut stable) = (BTreeMap::<&str, EvidenceCounts>::new(), EvidenceCounts::default());
+        for recent in &self.recent {
+            for (pod, (total, failed)) in &recent.candidate {
+                pods.entry(pod).or_default().add(*failed, *total);
+            }
+            stable.add(recent.stable.1, recent.stable.0);
+        }
+        let mut candidate = EvidenceCounts::default();
+        for pod in pods.values() {
+            candidate.add(pod.bad, pod.total);
+        }
+        let serving = pods.values().filter(|pod| pod.total > 0).count();
+        let failing = pods.values().filter(|pod| pod.bad > 0).count();
+        let before = memory.components.first().and_then(|component| component.past);
+        let stable_fine = if stable.total > 0 {
+            stable.share() <= STABLE_BROKEN_SHARE
+        } else {
+            before.is_none_or(|past| past.share <= STABLE_BROKEN_SHARE)
+        };
+        let broken = candidate.total >= BROKEN_REQUESTS && candidate.share() >= BROKEN_SHARE && failing >= serving.min(2) && stable_fine;
+        broken.then_some((candidate, (stable.total > 0).then_some(stable)))
+    }
+
+    fn shown(&self, memory: &ObjectiveMemory) -> Shown {
+        let alone = &memory.alone;
+        let leading = memory.leading(&self.clock).map(|(component, _)| component);
+        let bound = leading.and_then(|component| component.bound);
+        if self.alone_leads(memory) {
+            let candidate = EvidenceCounts { bad: alone.bad, total: alone.total };
+            return Shown { bound, candidate, stable: None, bad_since_start: alone.bad_since_start };
+        }
+        let counts = leading.map(|component| component.shown).unwrap_or_default();
+        Shown {
+            bound,
+            candidate: EvidenceCounts { bad: counts.candidate_bad, total: counts.candidate_total },
+            stable: Some(EvidenceCounts { bad: counts.stable_bad, total: counts.stable_total }),
+            bad_since_start: leading.map_or(0, |component| component.bad_since_start),
+        }
+    }
+
+    fn passed(memory: &ObjectiveMemory, step: &Step<'_>) -> String {
+        let counts = EvidenceCounts { bad: memory.step.candidate_bad, total: memory.step.candidate };
+        let bound = memory.components.first().and_then(|component| component.bound);
+        let served = sentences::served(counts, bound);
+        if step.situation.baking {
+            format!("{served} in the bake")
+        } else {
+            format!("{served}; {}", sentences::excluded(memory.excluded()))
+        }
+    }
+
+    fn waiting(&self, reason: PendingReason, memory: &ObjectiveMemory, shown: &Shown, step: &Step<'_>) -> String {
+        let situation = step.situation;
+        let (candidate, stable) = (situation.candidate, situation.stable);
+        let last = self.last.as_ref();
+        let why = last.and_then(|last| last.why.as_deref()).map_or_else(String::new, |why| format!(" ({why})"));
+        let seconds = step.elapsed().map_or(0.0, |passed| passed.as_secs_f64());
+        match reason {
+            PendingReason::SourceDown => format!("no pod answers with metrics{why}; no evidence either way"),
+            PendingReason::Silent => {
+                let (answered, pods) = last.map_or((0, 0), |last| (last.candidate_answered, last.candidate_pods));
+                format!("{answered} of {pods} ready pods of {candidate} answer with metrics{why}")
+            }
+            PendingReason::NoCommonBuckets => format!("the latency histograms of {candidate} and {stable} have no bound in common"),
+            PendingReason::UnknownConvention => {
+                format!(
+                    "the metrics of {candidate} fit no known convention: {}",
+                    last.and_then(|last| last.missing.as_deref()).unwrap_or_default()
+                )
+            }
+            PendingReason::NoTraffic => format!("no request has reached {candidate} in {}", sentences::duration(seconds)),
+            PendingReason::NoControl => {
+                format!("no request has reached {stable} in {}, so there is nothing to compare with", sentences::duration(seconds))
+            }
+            PendingReason::StableBroken => {
+                let counts = EvidenceCounts { bad: memory.step.stable_bad, total: memory.step.stable };
+                let word = if shown.bound.is_none() { "fails" } else { "is slow" };
+                format!("stable {word} {} too; no evidence either way", sentences::percent(&counts))
+            }
+            PendingReason::AlarmRising => {
+                format!(
+                    "{} {}",
+                    sentences::compared(&shown.comparison(situation)),
+                    sentences::evidence(libm::exp(step.ln_e), libm::exp(step.ln_limit))
+                )
+            }
+            PendingReason::WarmingUp => format!(
+                "every pod of {candidate} is younger than {}",
+                sentences::duration(memory.warm_up_seconds(self.settings.warm_up_seconds) as f64)
+            ),
+            PendingReason::Soaking => {
+                let counts = EvidenceCounts { bad: memory.step.candidate_bad, total: memory.step.candidate };
+                let bound = memory.components.first().and_then(|component| component.bound);
+                format!(
+                    "{} so far; soaking for {}",
+                    sentences::served(counts, bound),
+                    sentences::duration(step.left(situation.soak_seconds))
+                )
+            }
+            PendingReason::TooFewRequests => sentences::too_few(memory.step.candidate, self.settings.min_requests, seconds),
+            PendingReason::NotYetExcluded => format!(
+                "{}; more requests, or {}",
+                sentences::excluded(memory.excluded()),
+                sentences::duration(step.left(situation.soak_seconds.max(PATIENCE_SECONDS)))
+            ),
+        }
+    }
+}
+
+impl ObjectiveMemory {
+    /// u: the least excess that is excluded.
+    fn excluded(&self) -> f64 {
+        self.components.first().and_then(|component| component.exclusion.as_ref()).map_or(1.0, Exclusion::excluded)
+    }
+
+    fn stable_broken(&self) -> bool {
+        self.components.iter().any(Component::stable_broken)
+    }
+
+    /// What is not yet excluded would, at the next weight, harm no more than may be risked.
+    fn residual_harm(&self, next_weight: f64) -> bool {
+        let harm = if matches!(self.objective.kind, ObjectiveKind::ErrorRate { .. }) { HARM_ERRORS } else { HARM_SLOW };
+        self.excluded() * next_weight / 100.0 <= harm + 1e-9
+    }
+
+    /// At least half of the candidate's requests in this step are bad, and not as many of stable's: whatever else is
+    /// missing, time alone never promotes that.
+    fn mostly_bad(&self) -> bool {
+        let step = &self.step;
+        let errors = matches!(self.objective.kind, ObjectiveKind::ErrorRate { .. });
+        let half = |bad: u64, total: u64| total > 0 && bad.saturating_mul(2) >= total;
+        errors && half(step.candidate_bad, step.candidate) && !half(step.stable_bad, step.stable)
+    }
+}
+
+/// The counts that a sentence shows.
+struct Shown {
+    bound: Option<u64>,
+    candidate: EvidenceCounts,
+    stable: Option<EvidenceCounts>,
+    bad_since_start: u64,
+}
+
+impl Shown {
+    fn comparison<'a>(&self, situation: &Situation<'a>) -> sentences::Comparison<'a> {
+        let Self { bound, candidate, stable, .. } = *self;
+        sentences::Comparison {
+            bound,
+            candidate: situation.candidate,
+            stable: situation.stable,
+            candidate_counts: candidate,
+            stable_counts: stable,
+        }
+    }
+}
+
+/// The present step as seen now.
+struct Step<'a> {
+    situation: &'a Situation<'a>,
+    /// `None` while the weight is not reported.
+    since: Option<Timestamp>,
+    ln_e: f64,
+    ln_limit: f64,
+    /// The objective with the largest share of E.
+    leading: Option<usize>,
+}
+
+impl Step<'_> {
+    fn elapsed(&self) -> Option<SignedDuration> {
+        self.since.map(|since| self.situation.now.duration_since(since))
+    }
+
+    fn rising(&self) -> bool {
+        self.ln_e >= self.ln_limit + libm::log(RISING)
+    }
+
+    fn deadline_passed(&self) -> bool {
+        self.situation.deadline.is_some_and(|deadline| self.situation.now >= deadline)
+    }
+
+    /// Seconds until `seconds` after the weight was reported.
+    fn left(&self, seconds: i64) -> f64 {
+        let passed = self.elapsed().map_or(0.0, |passed| passed.as_secs_f64());
+        (seconds as f64 - passed).max(0.0).ceil()
+    }
+
+    fn wake(&self) -> Option<Timestamp> {
+        let soak = self.situation.soak_seconds;
+        let second = if self.situation.baking { soak.saturating_mul(2) } else { soak.max(PATIENCE_SECONDS) };
+        let after = |seconds: i64| self.since.and_then(|since| since.saturating_add(SignedDuration::from_secs(seconds)).ok());
+        [after(soak), after(second), self.situation.deadline].into_iter().flatten().filter(|at| *at > self.situation.now).min()
+    }
+}
+
+/// Fail if any fails, Pass if all pass, else what the first waits for. Without objectives the soak alone decides.
+fn overall(objectives: &[ObjectiveVerdict], step: &Step<'_>) -> Verdict {
+    if let Some(failed) = objectives.iter().find(|objective| matches!(objective.verdict, Verdict::Fail(_))) {
+        return failed.verdict;
+    }
+    let pending =
+        objectives.iter().filter_map(|objective| if let Verdict::Pending(reason) = objective.verdict { Some(reason) } else { None }).min();
+    let soak = SignedDuration::from_secs(step.situation.soak_seconds);
+    let soaking = objectives.is_empty() && step.elapsed().is_none_or(|elapsed| elapsed < soak);
+    match pending {
+        Some(reason) => Verdict::Pending(reason),
+        None if soaking => Verdict::Pending(PendingReason::Soaking),
+        None => Verdict::Pass,
+    }
+}
+
+fn without_objective(step: &Step<'_>, verdict: Verdict) -> String {
+    let judge = "no objectives, so only crashes, readiness and image pulls are judged";
+    match verdict {
+        Verdict::Pass => format!("the soak is over; {judge}"),
+        _ => format!("soaking for {}; {judge}", sentences::duration(step.left(step.situation.soak_seconds))),
+    }
+}

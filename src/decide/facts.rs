@@ -1,0 +1,80 @@
+//! Counts of pods per revision, out of a snapshot.
+
+use std::collections::BTreeMap;
+
+use super::analysis::signals::Refused;
+use super::snapshot::{Kind, ObjectKey, Snapshot};
+use super::strategy::Front;
+
+/// A revision's pods, as seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deployed {
+    /// `spec.replicas` of its Deployment; `None` where there is no Deployment.
+    pub asked: Option<i32>,
+    /// Pods that are there and are not ending.
+    pub present: i32,
+    /// Those of them that are ready.
+    pub ready: i32,
+}
+
+/// What the cluster shows of the revisions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// By revision.
+    pub revisions: BTreeMap<String, Deployed>,
+    /// What the front Service selects; `None` where there is no such Service.
+    pub front: Option<Front>,
+    /// Pods that could not be created, with the API server's words.
+    pub refused: Vec<Refused>,
+}
+
+impl Facts {
+    /// The facts of a snapshot.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let name = snapshot.service.metadata.name.as_deref().unwrap_or_default();
+        let mut facts = Self::default();
+        for (_, child) in snapshot.children.iter().filter(|(key, child)| key.kind == Kind::Deployment && child.ours && !child.deleting) {
+            let Some(revision) = child.body["metadata"]["labels"]["plimsoll.dev/revision"].as_str() else { continue };
+            let asked = child.body["spec"]["replicas"].as_i64().and_then(|asked| i32::try_from(asked).ok()).unwrap_or(1);
+            facts.revisions.entry(revision.to_owned()).or_default().asked = Some(asked);
+            let conditions = child.body["status"]["conditions"].as_array().into_iter().flatten();
+            facts.refused.extend(
+                conditions.filter(|condition| condition["type"] == "ReplicaFailure" && condition["status"] == "True").map(|condition| {
+                    Refused {
+                        revision: revision.to_owned(),
+                        message: condition["message"].as_str().unwrap_or("pods are refused").to_owned(),
+                    }
+                }),
+            );
+        }
+        for pod in snapshot.pods.iter().filter(|pod| !pod.state.terminating) {
+            let deployed = facts.revisions.entry(pod.state.revision.clone()).or_default();
+            deployed.present += 1;
+            deployed.ready += i32::from(pod.state.ready);
+        }
+        facts.front = snapshot.children.get(&ObjectKey::new(Kind::Service, name)).filter(|child| child.ours).map(|child| {
+            let revision = child.body["spec"]["selector"]["plimsoll.dev/revision"].as_str();
+            revision.map_or(Front::All, |revision| Front::One(revision.to_owned()))
+        });
+        facts
+    }
+
+    /// A revision's pods; zero where nothing is known of it.
+    #[must_use]
+    pub fn deployed(&self, revision: &str) -> Deployed {
+        self.revisions.get(revision).copied().unwrap_or_default()
+    }
+
+    /// Pods that a revision's Deployment asks for.
+    #[must_use]
+    pub fn asked(&self, revision: &str) -> i32 {
+        self.deployed(revision).asked.unwrap_or(0)
+    }
+
+    /// Ready pods of a revision.
+    #[must_use]
+    pub fn ready(&self, revision: &str) -> i32 {
+        self.deployed(revision).ready
+    }
+}

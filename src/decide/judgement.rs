@@ -1,0 +1,112 @@
+//! The judge's word on the rollout that is on: evidence from metrics, and signals from the pods.
+
+use jiff::{Timestamp, ToSpan as _};
+
+use super::analysis::signals::{self, Outcome, Signal};
+use super::analysis::{Assessment, Judge, OnNoEvidence, PodState, Situation, Verdict};
+use super::facts::Facts;
+use super::plan::Plan;
+use super::snapshot::{Measurements, Snapshot};
+use super::units::percent;
+use crate::api::analysis::OnNoEvidence as Wanted;
+use crate::api::status::{Cause, CauseReason, Memory, Progress, Stage};
+
+/// What the judge says at this moment.
+#[derive(Clone, Debug, Default)]
+pub struct Judgement {
+    /// The judge, with what it has learned now.
+    pub judge: Option<Judge>,
+    /// Its verdict by metrics, while a step is watched.
+    pub assessment: Option<Assessment>,
+    /// Signals from the pods, worst first.
+    pub signals: Vec<Signal>,
+    /// The candidate's share of the ready pods, in percent.
+    pub weight: f64,
+}
+
+/// Judges the candidate of `progress`.
+#[must_use]
+pub fn judge(
+    plan: &Plan,
+    memory: &Memory,
+    progress: &mut Progress,
+    facts: &Facts,
+    snapshot: &Snapshot,
+    measurements: &Measurements,
+    now: Timestamp,
+) -> Judgement {
+    let pods: Vec<PodState> = snapshot.pods.iter().map(|pod| pod.state.clone()).collect();
+    let stable = memory.stable.as_deref();
+    let signals = signals::judge(&pods, &facts.refused, now, stable, &progress.revision, &mut progress.signals);
+    let ready = facts.ready(&progress.revision);
+    let weight = percent(ready, ready + stable.map_or(0, |stable| facts.ready(stable)));
+    let (Some(stable), Stage::Shifting | Stage::Soaking | Stage::Baking) = (stable, progress.stage) else {
+        return Judgement { judge: None, assessment: None, signals, weight };
+    };
+    let mut judge = snapshot.judge.clone().unwrap_or_else(|| resume(plan, memory, progress));
+    let baking = progress.stage == Stage::Baking;
+    let soak_seconds = i64::from(if baking { plan.bake_seconds } else { plan.soak_seconds(progress.step) });
+    let weight_since = progress.weight_since.map(|moment| moment.0);
+    let situation = Situation {
+        now,
+        stable,
+        candidate: &progress.revision,
+        weight,
+        weight_since,
+        next_weight: if baking { 100.0 } else { plan.shape(progress.step + 1).weight() },
+        soak_seconds,
+        baking,
+        control_until_end: plan.shape(plan.steps()).stable > 0,
+        deadline: weight_since.map(|since| since + (soak_seconds + i64::from(plan.progress_deadline_seconds)).seconds()),
+        on_no_evidence: match plan.on_no_evidence {
+            Wanted::Hold => OnNoEvidence::Hold,
+            Wanted::RollBack => OnNoEvidence::RollBack,
+            Wanted::Promote => OnNoEvidence::Promote,
+        },
+        pods: &pods,
+    };
+    if let Some(scrape) = measurements {
+        judge.observe(scrape, &situation);
+    }
+    let assessment = weight_since.is_some().then(|| judge.judge(&situation));
+    Judgement { judge: Some(judge), assessment, signals, weight }
+}
+
+/// The judge as status remembers it. A state that cannot be read starts the analysis anew; nothing passes by that, since evidence is asked for
+/// again.
+fn resume(plan: &Plan, memory: &Memory, progress: &Progress) -> Judge {
+    let resumed = progress.analysis.as_ref().and_then(|state| Judge::resume(&plan.settings, state).ok());
+    resumed.unwrap_or_else(|| Judge::new(&plan.settings, memory.calibration.as_ref()))
+}
+
+impl Judgement {
+    /// Why the candidate has to go back, if the judge says so.
+    #[must_use]
+    pub fn failure(&self) -> Option<Cause> {
+        let signal = self.signals.iter().find(|signal| signal.outcome == Outcome::Fail);
+        if let Some(signal) = signal {
+            let message = format!("rolled back at {:.0}%: {}", self.weight, signal.sentence);
+            return Some(Cause { reason: CauseReason::Signal, message });
+        }
+        let failed = self.assessment.as_ref().filter(|assessment| matches!(assessment.verdict, Verdict::Fail(_)))?;
+        Some(Cause { reason: CauseReason::Analysis, message: failed.sentence.clone() })
+    }
+
+    /// The step may pass: the metrics say so, and no signal holds it.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.signals.is_empty() && self.assessment.as_ref().is_some_and(|assessment| assessment.verdict == Verdict::Pass)
+    }
+
+    /// What is waited for, in one sentence: a signal's, else the metrics'.
+    #[must_use]
+    pub fn sentence(&self) -> Option<String> {
+        let signal = self.signals.first().map(|signal| format!("holding at {:.0}%: {}", self.weight, signal.sentence));
+        signal.or_else(|| self.assessment.as_ref().map(|assessment| assessment.sentence.clone()))
+    }
+
+    /// When the judge may come to another word without anything being seen.
+    pub fn wakes(&self) -> impl Iterator<Item = Timestamp> + '_ {
+        self.signals.iter().filter_map(|signal| signal.wake).chain(self.assessment.as_ref().and_then(|assessment| assessment.wake))
+    }
+}

@@ -1,0 +1,261 @@
+//! What people and tools are told: conditions, phase, the one true sentence, events. Derived anew each time and never read back.
+
+use jiff::Timestamp;
+
+use super::Event;
+use super::advance::{Advanced, step_name};
+use super::facts::Facts;
+use super::plan::{Plan, Refusal, Way};
+use super::snapshot::Snapshot;
+use super::strategy::{Front, Target};
+use super::units::{percent, rounded_up};
+use crate::api::status::{
+    Condition, ConditionStatus, Effective, Memory, Moment, Phase, ProductionServiceStatus, Quarantined, RevisionStatus, Stage,
+};
+
+/// Longest message of a condition or status.
+const LONGEST: usize = 1024;
+
+/// What the report is about.
+pub struct About<'a> {
+    /// What was seen.
+    pub snapshot: &'a Snapshot,
+    /// The plan that counts, if any spec was ever accepted.
+    pub plan: Option<&'a Plan>,
+    /// Why the present spec is not accepted.
+    pub refusals: &'a [Refusal],
+    /// Foreign objects under our names, for people.
+    pub conflicts: &'a [String],
+    /// What the cluster shows.
+    pub facts: &'a Facts,
+    /// What shall exist.
+    pub target: &'a Target,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// The whole status.
+#[must_use]
+pub fn status(about: &About<'_>, advanced: &Advanced) -> ProductionServiceStatus {
+    let (memory, facts, target) = (&advanced.memory, about.facts, about.target);
+    let verdict = phase(about, advanced);
+    let message = clipped(&verdict.message);
+    let asked: i32 = target.routed.iter().filter_map(|revision| target.replicas.get(revision)).sum();
+    let ready: i32 = target.routed.iter().map(|revision| facts.ready(revision)).sum();
+    let present: i32 = target.routed.iter().map(|revision| facts.deployed(revision).present).sum();
+    let revision = |name: &String| revision_status(about, name);
+    let progress = memory.progress.as_ref().filter(|progress| progress.stage != Stage::Starting);
+    let candidate = memory.progress.as_ref().map(|progress| &progress.revision);
+    ProductionServiceStatus {
+        conditions: conditions(about, &verdict, &message),
+        observed_generation: about.snapshot.service.metadata.generation,
+        phase: Some(verdict.phase),
+        message: Some(message),
+        step: progress.zip(about.plan).map(|(progress, plan)| step_name(plan, progress.step).trim_start_matches("step ").to_owned()),
+        weight: progress.map(|progress| format!("{}%", weight(about, &progress.revision))),
+        ready: Some(format!("{ready}/{asked}")),
+        replicas: Some(present),
+        selector: selector(about, target),
+        stable: memory.stable.as_ref().map(revision),
+        candidate: candidate.map(revision),
+        quarantined: advanced.quarantined.clone(),
+        effective: about.plan.map(effective),
+        rollout: Some(memory.clone()).filter(|memory| *memory != Memory::default()),
+    }
+}
+
+/// Phase, and what the conditions say of it.
+struct Word {
+    phase: Phase,
+    reason: String,
+    message: String,
+}
+
+fn phase(about: &About<'_>, advanced: &Advanced) -> Word {
+    let memory = &advanced.memory;
+    let word = |phase: Phase, reason: &str, message: String| Word { phase, reason: reason.to_owned(), message };
+    if let Some(refusal) = about.refusals.first() {
+        let more = about.refusals.len() - 1;
+        let rest = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+        let serving = if memory.stable.is_some() { "; what runs goes on running" } else { "" };
+        return word(Phase::Blocked, refusal.reason, format!("{}{rest}{serving}", refusal.message));
+    }
+    if let Some(conflict) = about.conflicts.first() {
+        return word(Phase::Blocked, "NameConflict", conflict.clone());
+    }
+    let paused = about.snapshot.service.spec.control.as_ref().is_some_and(|control| control.paused == Some(true));
+    match (&memory.progress, about.plan) {
+        (Some(progress), _) => {
+            let sentence = progress.sentence.clone();
+            match progress.stage {
+                Stage::Starting => match &advanced.blocked {
+                    Some(why) => word(Phase::Blocked, "FirstRevision", why.clone()),
+                    None => word(Phase::Progressing, "FirstRevision", sentence),
+                },
+                Stage::Shifting | Stage::Soaking if paused => {
+                    word(Phase::Paused, "Paused", format!("paused by spec.control.paused; {sentence}"))
+                }
+                Stage::Baking if paused => word(Phase::Paused, "Paused", format!("paused by spec.control.paused in the bake; {sentence}")),
+                Stage::Shifting | Stage::Soaking => word(Phase::Progressing, "Progressing", sentence),
+                Stage::Baking => word(Phase::Baking, "Baking", sentence),
+                Stage::Draining if progress.cause.is_none() => word(Phase::Baking, "Promoting", sentence),
+                Stage::RollingBack | Stage::Draining => word(Phase::RollingBack, "RollingBack", sentence),
+            }
+        }
+        (None, Some(plan)) if memory.stable.as_ref() == Some(&plan.revision) => {
+            let message = memory.last.as_ref().map(|last| last.message.clone());
+            word(Phase::Stable, "Stable", message.unwrap_or_else(|| format!("{} serves", plan.revision)))
+        }
+        (None, Some(plan)) => match advanced.quarantined.iter().find(|entry| entry.revision == plan.revision) {
+            Some(entry) => word(Phase::RolledBack, "RolledBack", entry.reason.clone()),
+            None => word(Phase::Paused, "Paused", format!("paused by spec.control.paused; {} waits to be rolled out", plan.revision)),
+        },
+        (None, None) => word(Phase::Blocked, "NoSpec", "no spec was ever accepted".to_owned()),
+    }
+}
+
+fn conditions(about: &About<'_>, word: &Word, message: &str) -> Vec<Condition> {
+    use ConditionStatus::{False, True};
+    let going = matches!(word.phase, Phase::Progressing | Phase::Baking | Phase::RollingBack | Phase::Paused);
+    let stalled = matches!(word.phase, Phase::RolledBack | Phase::Blocked);
+    let yes = |holds: bool| if holds { True } else { False };
+    let accepted = about.refusals.first();
+    let (healthy, health) = health(about);
+    let reason = word.reason.as_str();
+    let list = [
+        ("Ready", yes(word.phase == Phase::Stable), reason, message),
+        ("Reconciling", yes(going), reason, message),
+        ("Stalled", yes(stalled), reason, message),
+        (
+            "Accepted",
+            yes(accepted.is_none()),
+            accepted.map_or("Accepted", |refusal| refusal.reason),
+            accepted.map_or("the spec can be honoured", |refusal| refusal.message.as_str()),
+        ),
+        ("Healthy", yes(healthy), if healthy { "EnoughPods" } else { "TooFewPods" }, health.as_str()),
+    ];
+    let before = about.snapshot.service.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let condition = |(kind, status, reason, message): (&str, ConditionStatus, &str, &str)| {
+        let same = before.iter().find(|condition| condition.kind == kind && condition.status == status);
+        Condition {
+            kind: kind.to_owned(),
+            status,
+            reason: reason.to_owned(),
+            message: clipped(message),
+            last_transition_time: same.map_or(Moment(about.now), |condition| condition.last_transition_time),
+            observed_generation: about.snapshot.service.metadata.generation,
+        }
+    };
+    list.into_iter().map(condition).collect()
+}
+
+/// Whatever serves has enough ready pods.
+fn health(about: &About<'_>) -> (bool, String) {
+    let Some(plan) = about.plan else { return (false, "nothing serves".to_owned()) };
+    let ready: i32 = about.target.routed.iter().map(|revision| about.facts.ready(revision)).sum();
+    let least = plan.replicas - max_unavailable(plan, plan.replicas);
+    let least = if plan.replicas > 0 { least.max(1) } else { 0 };
+    (ready >= least, format!("{} of {} pods ready, {least} needed", ready.min(plan.replicas.max(ready)), plan.replicas))
+}
+
+/// Pods that may be missing on purpose.
+#[must_use]
+pub fn max_unavailable(plan: &Plan, replicas: i32) -> i32 {
+    let given = plan.spec.availability.as_ref().and_then(|availability| availability.max_unavailable.as_ref());
+    match given {
+        Some(value) => rounded_up(value, replicas),
+        None if replicas < 10 => 1,
+        None => (replicas + 9) / 10,
+    }
+}
+
+fn revision_status(about: &About<'_>, revision: &String) -> RevisionStatus {
+    let record = about.snapshot.records.get(revision).map(|record| record.spec.image.clone());
+    let planned = about.plan.filter(|plan| plan.revision == *revision).map(|plan| plan.spec.image.clone());
+    RevisionStatus {
+        revision: revision.clone(),
+        image: record.or(planned),
+        replicas: about.target.replicas.get(revision).copied().unwrap_or(0),
+        ready: about.facts.ready(revision),
+        weight: weight(about, revision),
+    }
+}
+
+/// Percent of the traffic as measured: the share of the ready pods that the front Service selects.
+fn weight(about: &About<'_>, revision: &str) -> i32 {
+    let routed = |candidate: &str| match &about.facts.front {
+        Some(Front::One(only)) => candidate == only,
+        Some(Front::All) | None => about.target.routed.iter().any(|routed| routed == candidate),
+    };
+    let ready: i32 = about.facts.revisions.iter().filter(|(name, _)| routed(name)).map(|(_, deployed)| deployed.ready).sum();
+    let own = if routed(revision) { about.facts.ready(revision) } else { 0 };
+    #[expect(clippy::cast_possible_truncation, reason = "a percentage")]
+    let weight = percent(own, ready).round() as i32;
+    weight
+}
+
+fn selector(about: &About<'_>, target: &Target) -> Option<String> {
+    let name = about.snapshot.service.metadata.name.as_deref()?;
+    match target.routed.as_slice() {
+        [] => None,
+        [only] => Some(format!("plimsoll.dev/revision={only},plimsoll.dev/service={name}")),
+        several => Some(format!("plimsoll.dev/revision in ({}),plimsoll.dev/service={name}", several.join(","))),
+    }
+}
+
+fn effective(plan: &Plan) -> Effective {
+    let (strategy, steps) = match &plan.way {
+        Way::Canary { steps } => {
+            let each: Vec<_> = steps.iter().map(|step| format!("{}% for {} s", step.weight, step.soak_seconds)).collect();
+            ("canary", each.join(", "))
+        }
+        Way::Rolling { soak_seconds } => ("rolling", format!("{} slices, {soak_seconds} s each", plan.steps() + 1)),
+    };
+    let names: Vec<_> = plan.settings.objectives.iter().map(|objective| objective.name.as_str()).collect();
+    Effective {
+        strategy: strategy.to_owned(),
+        steps: steps.chars().take(512).collect(),
+        most_pods: plan.most_pods(),
+        bake_seconds: plan.bake_seconds,
+        judged_by: if names.is_empty() { "fast signals only".to_owned() } else { names.join(", ") },
+        convention: None,
+    }
+}
+
+/// What changed since the last status and is worth an event although the rollout did not move.
+#[must_use]
+pub fn news(about: &About<'_>, status: &ProductionServiceStatus) -> Vec<Event> {
+    let before =
+        about.snapshot.service.status.as_ref().and_then(|status| status.conditions.iter().find(|condition| condition.kind == "Stalled"));
+    let stalled = status.conditions.iter().find(|condition| condition.kind == "Stalled" && condition.status == ConditionStatus::True);
+    let fresh = stalled.filter(|now| before.is_none_or(|before| before.status != now.status || before.message != now.message));
+    // A rollback has its own event.
+    let blocked =
+        fresh.filter(|_| status.phase == Some(Phase::Blocked)).map(|condition| Event::warning("Blocked", condition.message.clone()));
+    blocked.into_iter().collect()
+}
+
+fn clipped(text: &str) -> String {
+    text.chars().take(LONGEST).collect()
+}
+
+/// Clips what is remembered, so that no message can make the status unwritable.
+pub fn clip_memory(memory: &mut Memory, quarantined: &mut [Quarantined]) {
+    let clip = |text: &mut String| {
+        if text.chars().count() > LONGEST {
+            *text = clipped(text);
+        }
+    };
+    for entry in quarantined {
+        clip(&mut entry.reason);
+    }
+    if let Some(last) = &mut memory.last {
+        clip(&mut last.message);
+    }
+    if let Some(progress) = &mut memory.progress {
+        clip(&mut progress.sentence);
+        if let Some(cause) = &mut progress.cause {
+            clip(&mut cause.message);
+        }
+    }
+}

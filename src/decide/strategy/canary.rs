@@ -1,0 +1,142 @@
+//! Canary: give the new revision a little traffic, look, then give it more.
+//!
+//! ```text
+//! Shifting ── weight seen ──► Soaking ── soak over, verdict Pass ──► next step … ► full ► Baking ──► Draining ──► Stable
+//!    └── verdict Fail · signal · progress deadline · abort · other spec ──► RollingBack ── stable can carry it ──► Draining ──► over
+//! ```
+//! A soak is timed from the moment at which the weight is *seen* to be in force, never from the request: slow pods or a restarted
+//! operator can lengthen a soak but cannot shorten it. Safety is looked at before anything that waits.
+
+use crate::api::status::{Cause, CauseReason, Command, Stage};
+
+/// What there is to know before a move.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own, and the table below reads by their names")]
+pub struct Seen {
+    /// Why the candidate has to go back, worst first, if anything says so.
+    pub cause: Option<Cause>,
+    /// The step's pods are ready as asked, on both sides.
+    pub reached: bool,
+    /// The time for that is over.
+    pub late: bool,
+    /// The candidate's own pods are ready as asked: what is missing is stable's.
+    pub candidate_ready: bool,
+    /// Nothing may move forward: paused, a spec that is not accepted, a name conflict.
+    pub held: bool,
+    /// The verdict is Pass, and no signal holds the step.
+    pub passed: bool,
+    /// The candidate alone can carry everything.
+    pub can_take_over: bool,
+    /// Stable alone can carry everything, or as much as it ever will.
+    pub can_go_back: bool,
+    /// The front Service is seen to send everything to the one revision that shall have it, and the drain is over.
+    pub drained: bool,
+    /// There is nothing to serve with (0 replicas): nothing can be watched.
+    pub empty: bool,
+}
+
+/// A move of the rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// Nothing changes.
+    Stay,
+    /// The weight is in force: its clock starts.
+    Watch,
+    /// On to the next step.
+    Advance,
+    /// On past all steps.
+    Full,
+    /// All traffic to the candidate; stable's pods drain.
+    TakeOver,
+    /// Take the candidate back.
+    GoBack(Cause),
+    /// All traffic to stable; the candidate's pods drain.
+    Narrow,
+    /// The rollout is over.
+    Finish,
+}
+
+/// What comes next. `ordered` is a command to go on that has not been carried out yet.
+#[must_use]
+pub fn next(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
+    match stage {
+        Stage::Starting if seen.reached => Move::Finish,
+        // Going back is the way out of everything, also when it waits itself; it never turns round.
+        Stage::RollingBack if seen.can_go_back => Move::Narrow,
+        Stage::Draining if seen.drained => Move::Finish,
+        Stage::Starting | Stage::RollingBack | Stage::Draining => Move::Stay,
+        Stage::Shifting | Stage::Soaking | Stage::Baking => forward(stage, ordered, seen),
+    }
+}
+
+fn forward(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
+    if let Some(cause) = &seen.cause {
+        return Move::GoBack(cause.clone());
+    }
+    match (stage, ordered) {
+        // Late, and the candidate itself is not what is late: stable is broken, and the fix may take its place.
+        (Stage::Shifting, _) if seen.late && !seen.candidate_ready => {
+            Move::GoBack(Cause { reason: CauseReason::ProgressDeadline, message: String::new() })
+        }
+        _ if seen.held => Move::Stay,
+        _ if seen.empty => Move::TakeOver,
+        (Stage::Shifting | Stage::Soaking, Some(Command::PromoteFull)) => Move::Full,
+        (Stage::Shifting, _) if seen.reached || seen.late => Move::Watch,
+        (Stage::Baking, ordered) if seen.can_take_over && (seen.passed || ordered.is_some()) => Move::TakeOver,
+        (Stage::Soaking, ordered) if seen.passed || ordered.is_some() => Move::Advance,
+        _ => Move::Stay,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Stage::{Baking, Draining, RollingBack, Shifting, Soaking, Starting};
+
+    fn cause() -> Cause {
+        Cause { reason: CauseReason::Analysis, message: "worse".into() }
+    }
+
+    #[test]
+    fn moves() {
+        let seen = Seen::default();
+        let reached = Seen { reached: true, candidate_ready: true, ..seen.clone() };
+        let passed = Seen { passed: true, can_take_over: true, ..reached.clone() };
+        let bad = Seen { cause: Some(cause()), ..passed.clone() };
+        let late = Seen { late: true, ..seen.clone() };
+        let late_stable = Seen { late: true, candidate_ready: true, ..seen.clone() };
+        let held = |seen: &Seen| Seen { held: true, ..seen.clone() };
+        let deadline = Move::GoBack(Cause { reason: CauseReason::ProgressDeadline, message: String::new() });
+        let cases = [
+            ("the first revision is there when its pods are", Starting, None, &reached, Move::Finish),
+            ("the first revision has nothing to go back to", Starting, None, &late, Move::Stay),
+            ("pods are coming", Shifting, None, &seen, Move::Stay),
+            ("the weight is seen: its clock starts", Shifting, None, &reached, Move::Watch),
+            ("pods that never come are taken back", Shifting, None, &late, deadline.clone()),
+            ("a broken stable does not stop the fix", Shifting, None, &late_stable, Move::Watch),
+            ("no evidence is not good evidence", Soaking, None, &reached, Move::Stay),
+            ("passed", Soaking, None, &passed, Move::Advance),
+            ("worst news first", Soaking, Some(Command::PromoteFull), &bad, Move::GoBack(cause())),
+            ("a pause holds a passed step", Soaking, None, &held(&passed), Move::Stay),
+            ("a pause does not hold the way back", Soaking, None, &held(&bad), Move::GoBack(cause())),
+            ("a pause does not stop the deadline", Shifting, None, &held(&late), deadline),
+            ("next skips the rest of the soak", Soaking, Some(Command::PromoteNext), &reached, Move::Advance),
+            ("next does not skip the pods", Shifting, Some(Command::PromoteNext), &seen, Move::Stay),
+            ("full skips the steps", Shifting, Some(Command::PromoteFull), &seen, Move::Full),
+            ("full given in the bake ends it", Baking, Some(Command::PromoteFull), &passed, Move::TakeOver),
+            ("the bake goes on until it passes", Baking, None, &reached, Move::Stay),
+            ("the bake is over", Baking, None, &passed, Move::TakeOver),
+            ("a candidate short of pods is not promoted", Baking, None, &Seen { can_take_over: false, ..passed.clone() }, Move::Stay),
+            ("a late regression in the bake goes back", Baking, None, &bad, Move::GoBack(cause())),
+            ("stable has to be able to carry it", RollingBack, None, &seen, Move::Stay),
+            ("it can", RollingBack, None, &Seen { can_go_back: true, ..seen.clone() }, Move::Narrow),
+            ("going back never turns round", RollingBack, Some(Command::PromoteFull), &passed, Move::Stay),
+            ("the drain takes its time", Draining, None, &seen, Move::Stay),
+            ("drained", Draining, None, &Seen { drained: true, ..seen.clone() }, Move::Finish),
+            ("nothing serves, nothing to watch", Shifting, None, &Seen { empty: true, ..seen.clone() }, Move::TakeOver),
+        ];
+        for (why, stage, ordered, seen, expected) in cases {
+            assert_eq!(next(stage, ordered, seen), expected, "{why}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The one integration binary: two cores link it once.
+
+mod architecture;
+mod crd;
+mod scenarios;

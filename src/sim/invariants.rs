@@ -134,8 +134,12 @@ impl Auditor {
             }
         }
         match (&old.progress, &new.progress) {
-            (None, Some(begun)) => self.begun(now, begun, old.stable.is_some()),
-            (Some(before), Some(after)) if before.id == after.id => self.moved(now, before, after, service, workloads),
+            (None, Some(begun)) => self.begun(now, begun, new.stable.is_some()),
+            (Some(before), Some(after)) if before.id == after.id => {
+                let fresh = new.commands.iter().find(|latched| latched.revision == after.revision && !old.commands.contains(latched));
+                let ordered = before.ordered.or(after.ordered).or(fresh.map(|latched| latched.command));
+                self.moved(now, before, after, ordered, service, workloads);
+            }
             (Some(before), Some(after)) => {
                 if !matches!(before.stage, Stage::Starting) {
                     self.violated(
@@ -182,14 +186,13 @@ impl Auditor {
         self.candidate = None;
     }
 
-    fn moved(&mut self, now: Timestamp, before: &Progress, after: &Progress, service: &ProductionService, workloads: &Workloads) {
+    fn moved(&mut self, now: Timestamp, before: &Progress, after: &Progress, ordered: Option<Command>, service: &ProductionService, workloads: &Workloads) {
         let rank = |stage| match stage {
             Stage::Starting => 0,
             Stage::Shifting | Stage::Soaking | Stage::Baking => 1,
             Stage::RollingBack => 2,
             Stage::Draining => 3,
         };
-        let ordered = before.ordered.or(after.ordered);
         let steps = after.step - before.step;
         if rank(after.stage) < rank(before.stage) || steps < 0 || before.cause.is_some() && after.cause.is_none() {
             self.violated(

@@ -49,8 +49,9 @@ pub(super) enum Step {
 pub(super) struct SimPod {
     /// What the API server shows of it.
     pub(super) shown: Pod,
-    /// Its Deployment.
+    /// Name and uid of its Deployment.
     pub(super) owner: String,
+    pub(super) owner_uid: String,
     /// Its labels.
     pub(super) labels: BTreeMap<String, String>,
     /// Its node.
@@ -80,7 +81,9 @@ fn after(now: Timestamp, seconds: i64) -> Timestamp {
 
 impl SimPod {
     /// A pod as the Deployment's controller makes it from its template.
-    pub(super) fn new(uid: String, owner: &str, number: u64, template: &Value, now: Timestamp) -> Self {
+    pub(super) fn new(uid: String, number: u64, deployment: &Value, now: Timestamp) -> Self {
+        let text = |name: &str| deployment["metadata"][name].as_str().unwrap_or_default().to_owned();
+        let (owner, template) = (text("name"), &deployment["spec"]["template"]);
         let labels: BTreeMap<String, String> = template["metadata"]["labels"]
             .as_object()
             .map(|labels| labels.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned())).collect())
@@ -104,7 +107,8 @@ impl SimPod {
         };
         Self {
             shown: Pod { state, ip: None, started: None },
-            owner: owner.to_owned(),
+            owner,
+            owner_uid: text("uid"),
             labels,
             node: None,
             created: now,

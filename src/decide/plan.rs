@@ -7,9 +7,9 @@ use crate::api::values::IntOrPercent;
 use crate::api::{ProductionService, ProductionServiceSpec};
 
 use super::analysis::{Objective, ObjectiveKind, Settings};
+use super::revision;
 use super::snapshot::Snapshot;
 use super::units::{rounded_up, share};
-use super::revision;
 
 /// Replicas where the spec names none.
 pub const REPLICAS: i32 = 2;
@@ -249,7 +249,11 @@ fn plan_of(
         share(text).filter(|share| range.contains(share)).unwrap_or_else(|| {
             refusals.push(Refusal::new(
                 "InvalidShare",
-                format!("{field}: {text:?} is not a share from {}% to {}%; write for example \"1%\"", 100.0 * range.start(), 100.0 * range.end()),
+                format!(
+                    "{field}: {text:?} is not a share from {}% to {}%; write for example \"1%\"",
+                    100.0 * range.start(),
+                    100.0 * range.end()
+                ),
             ));
             default
         })
@@ -305,7 +309,8 @@ fn way(strategy: Option<Strategy>) -> (Way, IntOrPercent) {
     match strategy {
         Some(Strategy::Canary(canary)) => {
             let given = canary.steps.iter().map(|step| (step.weight, step.soak_seconds));
-            let steps: Vec<_> = given.chain(CANARY_WEIGHTS.map(|weight| (weight, None)).into_iter().filter(|_| canary.steps.is_empty())).collect();
+            let steps: Vec<_> =
+                given.chain(CANARY_WEIGHTS.map(|weight| (weight, None)).into_iter().filter(|_| canary.steps.is_empty())).collect();
             let planned = |(weight, soak): (i32, Option<i32>)| PlannedStep { weight, soak_seconds: soak.unwrap_or(CANARY_SOAK_SECONDS) };
             (Way::Canary { steps: steps.into_iter().map(planned).collect() }, IntOrPercent::Percent("100%".into()))
         }
@@ -343,10 +348,10 @@ fn metrics(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Option<
     let named = |name: &str| spec.ports.iter().find(|port| port.name == name);
     let port = match &metrics.port {
         Some(name) => named(name).or_else(|| {
-            let names: Vec<_> = spec.ports.iter().map(|port| port.name.as_str()).collect();
+            let ports: Vec<_> = spec.ports.iter().map(|port| port.name.as_str()).collect();
             refusals.push(Refusal::new(
                 "UnknownPort",
-                format!("spec.observability.metrics.port: {name:?} is not one of spec.ports ({})", names.join(", ")),
+                format!("spec.observability.metrics.port: {name:?} is not one of spec.ports ({})", ports.join(", ")),
             ));
             None
         }),
@@ -369,4 +374,54 @@ fn metrics(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Option<
         path: metrics.path.unwrap_or_else(|| METRICS_PATH.to_owned()),
         convention: metrics.convention.unwrap_or_default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(replicas: i32, rollout: serde_json::Value) -> Plan {
+        let spec = serde_json::json!({"image": "a:1", "ports": [{"name": "http", "port": 80}], "rollout": rollout});
+        let service = ProductionService::new("shop", serde_json::from_value(spec).unwrap());
+        plan_of(&service, &service.spec, "r".to_owned(), replicas, &mut Vec::new())
+    }
+
+    fn shapes(plan: &Plan) -> Vec<(i32, i32)> {
+        (0..=plan.steps()).map(|step| plan.shape(step)).map(|shape| (shape.candidate, shape.stable)).collect()
+    }
+
+    #[test]
+    fn weights_become_pods() {
+        let canary = |weights: &[i32], surge: &str| {
+            let steps: Vec<_> = weights.iter().map(|weight| serde_json::json!({"weight": weight})).collect();
+            serde_json::json!({"strategy": {"canary": {"steps": steps}}, "surge": surge})
+        };
+        let rolling = |surge: &str| serde_json::json!({"strategy": {"rolling": {}}, "surge": surge});
+        let cases = [
+            ("with a full surge stable keeps its pods", 10, canary(&[10, 25, 50], "100%"), vec![(2, 10), (4, 10), (10, 10), (10, 10)]),
+            ("three replicas: one pod is the least", 3, canary(&[5, 50], "100%"), vec![(1, 3), (3, 3), (3, 3)]),
+            ("with a small surge stable shrinks", 4, canary(&[20, 60], "25%"), vec![(1, 4), (3, 2), (4, 1)]),
+            ("what cannot be reached is full", 4, canary(&[60], "100%"), vec![(4, 4), (4, 4)]),
+            ("slices of the surge", 4, rolling("25%"), vec![(1, 4), (2, 3), (3, 2), (4, 1)]),
+            ("the default of two replicas", 2, rolling("25%"), vec![(1, 2), (2, 1)]),
+            ("one replica has no step before full", 1, rolling("25%"), vec![(1, 1)]),
+            ("everything at once", 3, rolling("100%"), vec![(3, 3)]),
+            ("nothing serves", 0, rolling("25%"), vec![(0, 0)]),
+        ];
+        for (why, replicas, rollout, expected) in cases {
+            assert_eq!(shapes(&planned(replicas, rollout)), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn defaults() {
+        let plan = planned(2, serde_json::json!({}));
+        assert_eq!(plan.way, Way::Rolling { soak_seconds: 10 });
+        assert_eq!((plan.bake_seconds, plan.progress_deadline_seconds, plan.most_pods()), (60, 600, 3));
+        assert_eq!(plan.metrics, None, "without objectives nothing is measured");
+        let plan = planned(2, serde_json::json!({"strategy": {"canary": {}}}));
+        let soaks = [10, 25, 50].map(|weight| PlannedStep { weight, soak_seconds: 60 });
+        assert_eq!(plan.way, Way::Canary { steps: soaks.to_vec() });
+        assert_eq!(plan.most_pods(), 4);
+    }
 }

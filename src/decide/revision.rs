@@ -61,14 +61,13 @@ pub fn identity(spec: &ProductionServiceSpec, config_maps: &BTreeMap<String, Con
 #[must_use]
 pub fn digest(value: &Value) -> String {
     let hash = Sha256::digest(value.to_string());
-    hash.iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+    hash.iter().take(5).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// What the user asked for, in one form for every way of writing it.
 fn intent(spec: &ProductionServiceSpec, config_maps: &BTreeMap<String, Contents>) -> Value {
     let mut written = json!(spec);
-    let mut intent: Map<String, Value> =
-        SECTIONS.iter().map(|section| ((*section).to_owned(), written[section].take())).collect();
+    let mut intent: Map<String, Value> = SECTIONS.iter().map(|section| ((*section).to_owned(), written[section].take())).collect();
     intent.insert("spread".into(), written["availability"]["spread"].take());
     if let Some(account) = intent["serviceAccount"].as_object_mut() {
         // Annotations are applied to the live account at once.

@@ -1,6 +1,6 @@
 //! What people read (§14): counts of both revisions, e, and what is waited for.
 
-use super::verdict::EvidenceCounts;
+use super::assessment::EvidenceCounts;
 
 /// What a sentence about bad requests needs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,7 +51,7 @@ pub fn excluded(excess: f64) -> String {
         return "no excess is excluded yet".to_owned();
     }
     let points = excess * 100.0;
-    let word = if points > 1.0 { "points" } else { "point" };
+    let word = if (points - 1.0).abs() < 1e-9 { "point" } else { "points" };
     format!("an excess above {points} {word} is excluded (95%)")
 }
 
@@ -106,7 +106,15 @@ pub fn three_digits(number: f64) -> String {
     if size >= 1e6 {
         format!("{number:.1e}")
     } else if size >= 100.0 {
-        let step = if size >= 1e5 { 1000.0 } else if size >= 1e4 { 100.0 } else if size >= 1e3 { 10.0 } else { 1.0 };
+        let step = if size >= 1e5 {
+            1000.0
+        } else if size >= 1e4 {
+            100.0
+        } else if size >= 1e3 {
+            10.0
+        } else {
+            1.0
+        };
         grouped(super::component::whole(((number / step).round() * step).max(0.0)))
     } else if size >= 10.0 {
         format!("{number:.1}")

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::assessment::{Assessment, EvidenceCounts, FailReason, ObjectiveVerdict, PendingReason, Verdict};
+use super::component::Component;
 use super::exclusion::Exclusion;
 use super::judge::Judge;
 use super::objective::ObjectiveMemory;
@@ -26,138 +28,6 @@ const PATIENCE_SECONDS: i64 = 300;
 const BROKEN_REQUESTS: u64 = 20;
 const BROKEN_SHARE: f64 = 0.9;
 const STABLE_BROKEN_SHARE: f64 = 0.45;
-
-/// What the judge says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Go on.
-    Pass,
-    /// Go back.
-    Fail(FailReason),
-    /// Wait.
-    Pending(PendingReason),
-}
-
-/// Why a candidate is sent back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailReason {
-    /// The evidence that it is worse than stable has reached its limit.
-    Worse,
-    /// Nearly all of its requests fail, and not stable's.
-    Broken,
-    /// The step's deadline passed without evidence, and `onNoEvidence` is `rollBack`.
-    NoEvidence,
-}
-
-/// What a step waits for; the first that holds is named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PendingReason {
-    /// No pod answers.
-    SourceDown,
-    /// Fewer than half of the candidate's ready pods answer.
-    Silent,
-    /// Latency: the revisions' histograms have no bound in common.
-    NoCommonBuckets,
-    /// Pods answer, but no convention fits.
-    UnknownConvention,
-    /// The candidate has served no request in this step.
-    NoTraffic,
-    /// Stable has served no request in this step, and the candidate is not judged alone.
-    NoControl,
-    /// Stable fails so much that nothing can be told.
-    StableBroken,
-    /// The evidence against the candidate is above a tenth of its limit.
-    AlarmRising,
-    /// Every pod of the candidate is younger than the warm-up.
-    WarmingUp,
-    /// The soak, or the bake, is not over.
-    Soaking,
-    /// Fewer requests than `minRequests` in this step.
-    TooFewRequests,
-    /// A harmful excess is not excluded yet.
-    NotYetExcluded,
-}
-
-impl PendingReason {
-    /// Its name as in status.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::SourceDown => "SourceDown",
-            Self::Silent => "Silent",
-            Self::NoCommonBuckets => "NoCommonBuckets",
-            Self::UnknownConvention => "UnknownConvention",
-            Self::NoTraffic => "NoTraffic",
-            Self::NoControl => "NoControl",
-            Self::StableBroken => "StableBroken",
-            Self::AlarmRising => "AlarmRising",
-            Self::WarmingUp => "WarmingUp",
-            Self::Soaking => "Soaking",
-            Self::TooFewRequests => "TooFewRequests",
-            Self::NotYetExcluded => "NotYetExcluded",
-        }
-    }
-
-    /// The deadline, and `onNoEvidence`, apply to it.
-    const fn lacks_evidence(self) -> bool {
-        !matches!(self, Self::StableBroken | Self::AlarmRising | Self::Soaking)
-    }
-}
-
-impl FailReason {
-    /// Its name as in status.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Worse => "Worse",
-            Self::Broken => "Broken",
-            Self::NoEvidence => "NoEvidence",
-        }
-    }
-}
-
-/// Bad requests (failed, or slow) of all that count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct EvidenceCounts {
-    /// Failed or slow.
-    pub bad: u64,
-    /// All.
-    pub total: u64,
-}
-
-/// Where one objective stands.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ObjectiveVerdict {
-    /// The objective's name.
-    pub name: String,
-    /// Its verdict.
-    pub verdict: Verdict,
-    /// Its evidence against the candidate, E_i; 1 is none.
-    pub e: f64,
-    /// The candidate's requests since the evidence was last at or below 1.
-    pub candidate: EvidenceCounts,
-    /// Stable's of the same time.
-    pub stable: EvidenceCounts,
-    /// The verdict in numbers, without what leads to it ("31 of 412 requests failed on …").
-    pub sentence: String,
-}
-
-/// Where the rollout stands.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Assessment {
-    /// The rollout's verdict: Fail if any objective fails, Pass if all pass.
-    pub verdict: Verdict,
-    /// One entry per objective, in their order.
-    pub objectives: Vec<ObjectiveVerdict>,
-    /// E of the whole rollout.
-    pub e: f64,
-    /// 1/α: E at or above it sends the candidate back.
-    pub limit: f64,
-    /// For people: "rolled back at 5%: …", "passed: …", "holding at 5%: …".
-    pub sentence: String,
-    /// When time alone may change the verdict.
-    pub wake: Option<Timestamp>,
-}
 
 impl Judge {
     /// The verdict as of `situation.now`.
@@ -200,22 +70,35 @@ impl Judge {
 
     fn decide(&self, index: usize, memory: &ObjectiveMemory, shown: &Shown, step: &Step<'_>) -> (Verdict, String) {
         if step.leading == Some(index) && step.ln_e >= step.ln_limit && shown.bad_since_start >= LEAST_BAD {
-            let text = format!("{} {}", sentences::compared(&shown.comparison(step.situation)), sentences::evidence(libm::exp(step.ln_e), libm::exp(step.ln_limit)));
+            let text = format!(
+                "{} {}",
+                sentences::compared(&shown.comparison(step.situation)),
+                sentences::evidence(libm::exp(step.ln_e), libm::exp(step.ln_limit))
+            );
             return (Verdict::Fail(FailReason::Worse), text);
         }
         if let Some(counts) = self.broken(memory) {
-            let comparison = sentences::Comparison { bound: None, candidate_counts: counts.0, stable_counts: counts.1, ..shown.comparison(step.situation) };
+            let comparison = sentences::Comparison {
+                bound: None,
+                candidate_counts: counts.0,
+                stable_counts: counts.1,
+                ..shown.comparison(step.situation)
+            };
             return (Verdict::Fail(FailReason::Broken), format!("{} within two measurements", sentences::compared(&comparison)));
         }
         let Some(reason) = self.waits_for(memory, step) else {
-            return (Verdict::Pass, self.passed(memory, step));
+            return (Verdict::Pass, Self::passed(memory, step));
         };
         let why = self.waiting(reason, memory, shown, step);
         if step.deadline_passed() && reason.lacks_evidence() {
             return match step.situation.on_no_evidence {
                 OnNoEvidence::RollBack => (Verdict::Fail(FailReason::NoEvidence), format!("{why}; the deadline passed without evidence")),
-                OnNoEvidence::Promote if !memory.mostly_bad() => (Verdict::Pass, format!("{why}; promoted without evidence, as onNoEvidence says")),
-                OnNoEvidence::Promote | OnNoEvidence::Hold => (Verdict::Pending(reason), format!("{why}; past its deadline, it goes on when evidence comes")),
+                OnNoEvidence::Promote if !memory.mostly_bad() => {
+                    (Verdict::Pass, format!("{why}; promoted without evidence, as onNoEvidence says"))
+                }
+                OnNoEvidence::Promote | OnNoEvidence::Hold => {
+                    (Verdict::Pending(reason), format!("{why}; past its deadline, it goes on when evidence comes"))
+                }
             };
         }
         (Verdict::Pending(reason), why)
@@ -228,11 +111,13 @@ impl Judge {
         let soak = SignedDuration::from_secs(step.situation.soak_seconds);
         let unheard = matches!(first, Some(PendingReason::SourceDown | PendingReason::Silent));
         let rising = step.rising() || memory.mostly_bad();
+        // Patience is for evidence that comes slowly, not for a comparison that cannot be made.
+        let compared = !self.lacks_control(memory) && !memory.stable_broken();
         let passes = if step.situation.baking {
             elapsed >= soak && !unheard && !memory.mostly_bad() && (!rising || elapsed >= soak.saturating_add(soak))
         } else {
             let patience = soak.max(SignedDuration::from_secs(PATIENCE_SECONDS));
-            let harmless = memory.residual_harm(step.situation.next_weight) || elapsed >= patience;
+            let harmless = memory.residual_harm(step.situation.next_weight) || (compared && elapsed >= patience);
             elapsed >= soak && !unheard && !rising && memory.step.candidate >= self.settings.min_requests && harmless
         };
         (!passes).then(|| first.unwrap_or(PendingReason::NotYetExcluded))
@@ -248,8 +133,8 @@ impl Judge {
             (PendingReason::NoCommonBuckets, latency && last.is_some_and(|last| last.no_common_buckets)),
             (PendingReason::UnknownConvention, last.is_some_and(|last| last.missing.is_some())),
             (PendingReason::NoTraffic, memory.step.candidate == 0 && self.served_nothing(memory)),
-            (PendingReason::NoControl, memory.step.stable == 0 && memory.step.candidate > 0 && self.alone_clock().is_none()),
-            (PendingReason::StableBroken, memory.components.iter().any(super::component::Component::stable_broken)),
+            (PendingReason::NoControl, self.lacks_control(memory)),
+            (PendingReason::StableBroken, memory.stable_broken()),
             (PendingReason::AlarmRising, step.rising() || memory.mostly_bad()),
             (PendingReason::WarmingUp, self.is_warming_up(memory, step)),
             (PendingReason::Soaking, step.elapsed().is_none_or(|elapsed| elapsed < soak)),
@@ -263,6 +148,11 @@ impl Judge {
     fn served_nothing(&self, memory: &ObjectiveMemory) -> bool {
         let latency = matches!(memory.objective.kind, ObjectiveKind::Latency { .. });
         !latency || self.recent.iter().all(|recent| recent.candidate.values().all(|(total, _)| *total == 0))
+    }
+
+    /// Only the candidate has served, and it is not judged alone.
+    fn lacks_control(&self, memory: &ObjectiveMemory) -> bool {
+        memory.step.stable == 0 && memory.step.candidate > 0 && self.alone_clock().is_none()
     }
 
     fn is_warming_up(&self, memory: &ObjectiveMemory, step: &Step<'_>) -> bool {
@@ -286,11 +176,17 @@ impl Judge {
             stable.add(recent.stable.1, recent.stable.0);
         }
         let mut candidate = EvidenceCounts::default();
-        pods.values().for_each(|pod| candidate.add(pod.bad, pod.total));
+        for pod in pods.values() {
+            candidate.add(pod.bad, pod.total);
+        }
         let serving = pods.values().filter(|pod| pod.total > 0).count();
         let failing = pods.values().filter(|pod| pod.bad > 0).count();
         let before = memory.components.first().and_then(|component| component.past);
-        let stable_fine = if stable.total > 0 { stable.share() <= STABLE_BROKEN_SHARE } else { before.is_none_or(|past| past.share <= STABLE_BROKEN_SHARE) };
+        let stable_fine = if stable.total > 0 {
+            stable.share() <= STABLE_BROKEN_SHARE
+        } else {
+            before.is_none_or(|past| past.share <= STABLE_BROKEN_SHARE)
+        };
         let broken = candidate.total >= BROKEN_REQUESTS && candidate.share() >= BROKEN_SHARE && failing >= serving.min(2) && stable_fine;
         broken.then_some((candidate, (stable.total > 0).then_some(stable)))
     }
@@ -312,11 +208,15 @@ impl Judge {
         }
     }
 
-    fn passed(&self, memory: &ObjectiveMemory, step: &Step<'_>) -> String {
+    fn passed(memory: &ObjectiveMemory, step: &Step<'_>) -> String {
         let counts = EvidenceCounts { bad: memory.step.candidate_bad, total: memory.step.candidate };
         let bound = memory.components.first().and_then(|component| component.bound);
         let served = sentences::served(counts, bound);
-        if step.situation.baking { format!("{served} in the bake") } else { format!("{served}; {}", sentences::excluded(memory.excluded())) }
+        if step.situation.baking {
+            format!("{served} in the bake")
+        } else {
+            format!("{served}; {}", sentences::excluded(memory.excluded()))
+        }
     }
 
     fn waiting(&self, reason: PendingReason, memory: &ObjectiveMemory, shown: &Shown, step: &Step<'_>) -> String {
@@ -333,26 +233,46 @@ impl Judge {
             }
             PendingReason::NoCommonBuckets => format!("the latency histograms of {candidate} and {stable} have no bound in common"),
             PendingReason::UnknownConvention => {
-                format!("the metrics of {candidate} fit no known convention: {}", last.and_then(|last| last.missing.as_deref()).unwrap_or_default())
+                format!(
+                    "the metrics of {candidate} fit no known convention: {}",
+                    last.and_then(|last| last.missing.as_deref()).unwrap_or_default()
+                )
             }
             PendingReason::NoTraffic => format!("no request has reached {candidate} in {}", sentences::duration(seconds)),
-            PendingReason::NoControl => format!("no request has reached {stable} in {}, so there is nothing to compare with", sentences::duration(seconds)),
+            PendingReason::NoControl => {
+                format!("no request has reached {stable} in {}, so there is nothing to compare with", sentences::duration(seconds))
+            }
             PendingReason::StableBroken => {
                 let counts = EvidenceCounts { bad: memory.step.stable_bad, total: memory.step.stable };
                 let word = if shown.bound.is_none() { "fails" } else { "is slow" };
                 format!("stable {word} {} too; no evidence either way", sentences::percent(&counts))
             }
             PendingReason::AlarmRising => {
-                format!("{} {}", sentences::compared(&shown.comparison(situation)), sentences::evidence(libm::exp(step.ln_e), libm::exp(step.ln_limit)))
+                format!(
+                    "{} {}",
+                    sentences::compared(&shown.comparison(situation)),
+                    sentences::evidence(libm::exp(step.ln_e), libm::exp(step.ln_limit))
+                )
             }
-            PendingReason::WarmingUp => format!("every pod of {candidate} is younger than {}", sentences::duration(memory.warm_up_seconds(self.settings.warm_up_seconds) as f64)),
+            PendingReason::WarmingUp => format!(
+                "every pod of {candidate} is younger than {}",
+                sentences::duration(memory.warm_up_seconds(self.settings.warm_up_seconds) as f64)
+            ),
             PendingReason::Soaking => {
                 let counts = EvidenceCounts { bad: memory.step.candidate_bad, total: memory.step.candidate };
                 let bound = memory.components.first().and_then(|component| component.bound);
-                format!("{} so far; soaking for {}", sentences::served(counts, bound), sentences::duration(step.left(situation.soak_seconds)))
+                format!(
+                    "{} so far; soaking for {}",
+                    sentences::served(counts, bound),
+                    sentences::duration(step.left(situation.soak_seconds))
+                )
             }
             PendingReason::TooFewRequests => sentences::too_few(memory.step.candidate, self.settings.min_requests, seconds),
-            PendingReason::NotYetExcluded => format!("{}; more requests, or {}", sentences::excluded(memory.excluded()), sentences::duration(step.left(situation.soak_seconds.max(PATIENCE_SECONDS)))),
+            PendingReason::NotYetExcluded => format!(
+                "{}; more requests, or {}",
+                sentences::excluded(memory.excluded()),
+                sentences::duration(step.left(situation.soak_seconds.max(PATIENCE_SECONDS)))
+            ),
         }
     }
 }
@@ -361,6 +281,10 @@ impl ObjectiveMemory {
     /// u: the least excess that is excluded.
     fn excluded(&self) -> f64 {
         self.components.first().and_then(|component| component.exclusion.as_ref()).map_or(1.0, Exclusion::excluded)
+    }
+
+    fn stable_broken(&self) -> bool {
+        self.components.iter().any(Component::stable_broken)
     }
 
     /// What is not yet excluded would, at the next weight, harm no more than may be risked.
@@ -379,17 +303,6 @@ impl ObjectiveMemory {
     }
 }
 
-impl EvidenceCounts {
-    fn add(&mut self, bad: u64, total: u64) {
-        self.bad = self.bad.saturating_add(bad);
-        self.total = self.total.saturating_add(total);
-    }
-
-    fn share(&self) -> f64 {
-        self.bad as f64 / self.total.max(1) as f64
-    }
-}
-
 /// The counts that a sentence shows.
 struct Shown {
     bound: Option<u64>,
@@ -401,7 +314,13 @@ struct Shown {
 impl Shown {
     fn comparison<'a>(&self, situation: &Situation<'a>) -> sentences::Comparison<'a> {
         let Self { bound, candidate, stable, .. } = *self;
-        sentences::Comparison { bound, candidate: situation.candidate, stable: situation.stable, candidate_counts: candidate, stable_counts: stable }
+        sentences::Comparison {
+            bound,
+            candidate: situation.candidate,
+            stable: situation.stable,
+            candidate_counts: candidate,
+            stable_counts: stable,
+        }
     }
 }
 
@@ -448,7 +367,8 @@ fn overall(objectives: &[ObjectiveVerdict], step: &Step<'_>) -> Verdict {
     if let Some(failed) = objectives.iter().find(|objective| matches!(objective.verdict, Verdict::Fail(_))) {
         return failed.verdict;
     }
-    let pending = objectives.iter().filter_map(|objective| if let Verdict::Pending(reason) = objective.verdict { Some(reason) } else { None }).min();
+    let pending =
+        objectives.iter().filter_map(|objective| if let Verdict::Pending(reason) = objective.verdict { Some(reason) } else { None }).min();
     let soak = SignedDuration::from_secs(step.situation.soak_seconds);
     let soaking = objectives.is_empty() && step.elapsed().is_none_or(|elapsed| elapsed < soak);
     match pending {

@@ -38,6 +38,8 @@ pub fn start(site: &Site, slot: &mut Slot, processes: &mut Processes, stop: &Sto
         ("use-service-account-credentials", "true"),
         ("leader-elect", "false"),
         ("horizontal-pod-autoscaler-sync-period", "5s"),
+        // Its default lies outside the bed's folder.
+        ("flex-volume-plugin-dir", &path(&site.directory.join("flex-volume"))),
         // HPA ignores pods younger than this; a test does not wait five minutes for it.
         ("horizontal-pod-autoscaler-cpu-initialization-period", "10s"),
         ("horizontal-pod-autoscaler-initial-readiness-delay", "5s"),
@@ -73,11 +75,8 @@ fn api_server_arguments(site: &Site, etcd: &str, private: &str, public: &str) ->
     let policy = site.directory.join("audit-policy.json");
     fs::write(&policy, AUDIT_POLICY).context("cannot write the audit policy")?;
     // Pods of the real node come in by the bridge; without one, loopback is all that is needed.
-    let (bind, advertise) = if site.options.real_node {
-        ("0.0.0.0", site.network.gateway())
-    } else {
-        ("127.0.0.1", site.network.fake_node())
-    };
+    let (bind, advertise) =
+        if site.options.real_node { ("0.0.0.0", site.network.gateway()) } else { ("127.0.0.1", site.network.fake_node()) };
     let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "127.0.0.1"];
     let mut names: Vec<String> = names.map(str::to_owned).into();
     names.extend(["kubernetes.default.svc.cluster.local".to_owned(), site.network.kubernetes(), site.network.gateway()]);

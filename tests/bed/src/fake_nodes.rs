@@ -53,11 +53,7 @@ fn node(index: u32, beside_real: bool) -> Value {
     let name = format!("fake-{}", index + 1);
     let zone = ZONES[index as usize % ZONES.len()];
     let resources = json!({ "cpu": "64", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": "2000" });
-    let taints = if beside_real {
-        json!([{ "key": "bed.plimsoll.dev/fake", "value": "true", "effect": "NoSchedule" }])
-    } else {
-        json!([])
-    };
+    let taints = if beside_real { json!([{ "key": "bed.plimsoll.dev/fake", "value": "true", "effect": "NoSchedule" }]) } else { json!([]) };
     json!({
         "apiVersion": "v1",
         "kind": "Node",
@@ -108,7 +104,7 @@ fn wait_until_usable(site: &Site, processes: &mut Processes, stop: &Stop) -> Res
 }
 
 /// Whether an object is a node that takes pods.
-fn is_usable(node: &Value) -> bool {
+pub(crate) fn is_usable(node: &Value) -> bool {
     let taints = node["spec"]["taints"].as_array().map_or(&[] as &[Value], Vec::as_slice);
     let starting = taints.iter().any(|taint| taint["key"].as_str().unwrap_or_default().starts_with("node.kubernetes.io/"));
     let conditions = node["status"]["conditions"].as_array().map_or(&[] as &[Value], Vec::as_slice);

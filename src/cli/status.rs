@@ -187,7 +187,7 @@ impl Session<'_> {
                 next = news.next() => next.unwrap_or(News::Deleted),
                 () = &mut end => {
                     if !self.arguments.watch {
-                        self.show(&report)?;
+                        self.show(&Report::of(&service, &pods, self.clock.now()))?;
                     }
                     eprintln!("plimsoll: still under way after {} s", self.arguments.timeout.unwrap_or_default().as_secs());
                     return Ok(standing);

@@ -137,6 +137,7 @@ impl Report {
         let plan = memory.progress.as_ref().map(|progress| planned(service, progress));
         let asked_weight = plan.as_ref().zip(memory.progress.as_ref()).filter(|(_, progress)| progress.stage != Stage::Starting);
         let message = match (&status.message, current) {
+            (Some(message), true) if message.is_empty() => "no word yet".to_owned(),
             (Some(message), true) => message.clone(),
             (Some(message), false) => format!("the operator has not looked at the latest change yet; before it: {message}"),
             (None, _) => "the operator has not looked at it yet: is plimsoll running in this cluster?".to_owned(),

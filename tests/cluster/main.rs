@@ -1,6 +1,8 @@
 //! Scenarios against a real control plane with fake nodes, side by side, each in a namespace of its own.
 
 mod admission;
+mod harness;
+mod operator;
 
 use plimsoll_bed::{Bed, Options};
 use tokio::sync::OnceCell;

@@ -30,7 +30,7 @@ impl Scenario {
         let chart = repository().join("charts/plimsoll");
         let names = format!("fullnameOverride={namespace}");
         let served = format!("namespaces={{{namespace}}}");
-        let mut arguments = vec!["template", "plimsoll", chart.to_str().unwrap(), "--namespace", namespace, "--set", &names, "--set", &served];
+        let mut arguments = vec!["template", "plimsoll", chart.to_str().unwrap(), "--namespace", namespace, "--set", &names, "--set", &served, "--set", "crds.install=false"];
         for template in ["rbac-operator", "rbac-lease", "service-account"] {
             arguments.extend(["--show-only", Box::leak(format!("templates/{template}.yaml").into_boxed_str())]);
         }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod admission;
+mod harness;
+mod operator;
 mod rollouts;
 mod steady_state;
 mod world;

@@ -19,6 +19,8 @@ pub mod report;
 pub mod revision;
 pub mod snapshot;
 pub mod strategy;
+#[cfg(test)]
+mod tests;
 pub mod units;
 pub mod writes;
 

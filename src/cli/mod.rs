@@ -2,6 +2,7 @@
 
 mod crd;
 mod run;
+mod simulate;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ struct Arguments {
 enum Command {
     Run(run::Arguments),
     Crd(crd::Arguments),
+    Simulate(simulate::Arguments),
 }
 
 /// Runs the subcommand that was asked for. Errors go to standard error, one line with its causes.
@@ -27,6 +29,7 @@ pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run(arguments) => run::run(arguments),
         Command::Crd(arguments) => crd::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

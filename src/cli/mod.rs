@@ -1,8 +1,14 @@
 //! The command line: one file per subcommand.
 
+mod cluster;
 mod crd;
+mod document;
+mod output;
+mod render;
 mod run;
+mod schema;
 mod simulate;
+mod status;
 
 use std::process::ExitCode;
 
@@ -19,6 +25,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Status(status::Arguments),
+    Render(render::Arguments),
     Crd(crd::Arguments),
     Simulate(simulate::Arguments),
 }
@@ -27,15 +35,19 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Run(arguments) => run::run(arguments),
-        Command::Crd(arguments) => crd::run(&arguments),
-        Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::Run(arguments) => run::run(arguments).map(done),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Render(arguments) => render::run(&arguments),
+        Command::Crd(arguments) => crd::run(&arguments).map(done),
+        Command::Simulate(arguments) => simulate::run(&arguments).map(done),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("plimsoll: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome.unwrap_or_else(|error| {
+        eprintln!("plimsoll: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Subcommands that either fail or have done what they were asked.
+fn done((): ()) -> ExitCode {
+    ExitCode::SUCCESS
 }

@@ -107,9 +107,15 @@ impl<'a> Run<'a> {
         let zero = self.world.now;
         loop {
             let event = self.events.last().filter(|_| with_events).map(|event| zero + event.at.0);
-            let operators = self.operators.iter().filter_map(|operator| operator.due(&self.world)).chain(self.operators.iter().filter_map(|operator| operator.ends)).min();
+            let operators = self
+                .operators
+                .iter()
+                .filter_map(|operator| operator.due(&self.world))
+                .chain(self.operators.iter().filter_map(|operator| operator.ends))
+                .min();
             let rest = self.world.active.max(zero) + REST;
-            self.settled = event.is_none() && self.world.now >= rest && operators.is_none_or(|at| at >= self.world.now + REST) && self.at_rest(zero);
+            self.settled =
+                event.is_none() && self.world.now >= rest && operators.is_none_or(|at| at >= self.world.now + REST) && self.at_rest(zero);
             if self.settled || self.world.now >= end {
                 return;
             }
@@ -143,7 +149,8 @@ impl<'a> Run<'a> {
         let phase = self.world.cluster.service().and_then(|service| service.status.as_ref()).and_then(|status| status.phase);
         let ended = matches!(phase, Some(Phase::Stable | Phase::RolledBack | Phase::Paused | Phase::Blocked));
         let since = (self.world.now - REST).max(zero);
-        ended && !self.world.changed_since(since) && self.operators.iter().all(|operator| operator.well(self.world.now)) || self.world.cluster.service().is_none()
+        ended && !self.world.changed_since(since) && self.operators.iter().all(|operator| operator.well(self.world.now))
+            || self.world.cluster.service().is_none()
     }
 
     fn act(&mut self, action: &Action) {

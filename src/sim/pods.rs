@@ -230,7 +230,8 @@ impl SimPod {
     /// What is due next for a container that runs: after its start, and when its image begins to behave in another way.
     pub(super) fn replan(&mut self, behaviour: &Behaviour, now: Timestamp) {
         let (Some(started), false) = (self.shown.started, self.shown.state.terminating) else { return };
-        let ready = (!self.shown.state.ready && !behaviour.never_ready).then(|| (after(started, behaviour.start_seconds).max(now), Step::BecomeReady));
+        let ready = (!self.shown.state.ready && !behaviour.never_ready)
+            .then(|| (after(started, behaviour.start_seconds).max(now), Step::BecomeReady));
         let failure = self.failure(behaviour).map(|(at, step)| (at.max(now), step));
         self.next = [ready, failure].into_iter().flatten().min_by_key(|(at, _)| *at);
     }
@@ -238,7 +239,8 @@ impl SimPod {
     fn failure(&self, behaviour: &Behaviour) -> Option<(Timestamp, Step)> {
         let started = self.shown.started?;
         let crash = behaviour.crashes_after.or(behaviour.out_of_memory_after).map(|wait| (started + wait.0, Step::Crash));
-        let unready = behaviour.loses_readiness_after.filter(|_| self.shown.state.ready).map(|wait| (started + wait.0, Step::LoseReadiness));
+        let unready =
+            behaviour.loses_readiness_after.filter(|_| self.shown.state.ready).map(|wait| (started + wait.0, Step::LoseReadiness));
         [crash, unready].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 

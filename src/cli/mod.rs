@@ -1,7 +1,13 @@
 //! The command line: one file per subcommand.
 
+mod cluster;
 mod crd;
+mod document;
+mod output;
+mod render;
 mod run;
+mod schema;
+mod status;
 
 use std::process::ExitCode;
 
@@ -18,6 +24,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Status(status::Arguments),
+    Render(render::Arguments),
     Crd(crd::Arguments),
 }
 
@@ -25,14 +33,18 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Run(arguments) => run::run(arguments),
-        Command::Crd(arguments) => crd::run(&arguments),
+        Command::Run(arguments) => run::run(arguments).map(done),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Render(arguments) => render::run(&arguments),
+        Command::Crd(arguments) => crd::run(&arguments).map(done),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("plimsoll: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome.unwrap_or_else(|error| {
+        eprintln!("plimsoll: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Subcommands that either fail or have done what they were asked.
+fn done((): ()) -> ExitCode {
+    ExitCode::SUCCESS
 }

@@ -183,7 +183,7 @@ fn refused(refusal: &plan::Refusal) -> Fault {
 }
 
 /// The service in a cluster that holds nothing else.
-fn alone(service: ProductionService, config_maps: BTreeMap<String, Contents>, operator_namespace: &str) -> Snapshot {
+pub(super) fn alone(service: ProductionService, config_maps: BTreeMap<String, Contents>, operator_namespace: &str) -> Snapshot {
     Snapshot {
         service,
         children: BTreeMap::new(),

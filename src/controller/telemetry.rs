@@ -9,15 +9,8 @@ use tracing_subscriber::EnvFilter;
 use super::cache::Cache;
 use crate::api::status::Phase;
 
-const PHASES: [Phase; 7] = [
-    Phase::Stable,
-    Phase::Progressing,
-    Phase::Paused,
-    Phase::Baking,
-    Phase::RollingBack,
-    Phase::RolledBack,
-    Phase::Blocked,
-];
+const PHASES: [Phase; 7] =
+    [Phase::Stable, Phase::Progressing, Phase::Paused, Phase::Baking, Phase::RollingBack, Phase::RolledBack, Phase::Blocked];
 const SECONDS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0];
 
 /// How log lines look.

@@ -1,0 +1,44 @@
+# Every target says what it does; `make` alone lists them. Nothing here needs a container engine, an image registry or a download site.
+
+CARGO ?= cargo
+BED    = $(CARGO) run --quiet --package plimsoll-bed --
+CRD    = crds/plimsoll.dev_productionservices.yaml
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bed bed-down bench crds image requirements
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: requirements ## a real Kubernetes, the operator, a bad version caught and a good one promoted (DEMO_CONTEXT=name DEMO_REGISTRY=host/repo: on your cluster)
+	@./examples/demo.sh
+
+test: requirements ## every test, level by level; the summary says how many ran at each
+	@./tests/run.sh
+
+check: requirements ## format, lints, unit tests: no cluster
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) test --workspace --lib --bins
+
+bed: requirements ## start a cluster and leave it running; prints the KUBECONFIG to use (NODE=1: with a real node and a registry, needs root)
+	@$(BED) up $(if $(NODE),--node)
+
+bed-down: ## take that cluster away
+	@$(BED) down
+
+bench: requirements ## time and memory of decide() for 200 and 1 000 services, as ratios
+	$(CARGO) bench --bench decide
+
+crds: ## write the generated definition to crds/ and into the chart
+	$(CARGO) run --quiet -- crd > $(CRD).new
+	mv $(CRD).new $(CRD)
+	mkdir -p charts/plimsoll/files
+	cp $(CRD) charts/plimsoll/files/crds.yaml
+
+image: requirements ## build the operator's image and push it to $REGISTRY (host/repo), else to the running bed's registry
+	$(CARGO) build --locked --bin plimsoll
+	$(BED) image $(if $(REGISTRY),$(REGISTRY)/)plimsoll:$(or $(TAG),dev) --program target/debug/plimsoll=/plimsoll --entrypoint /plimsoll --user 65532:65532
+
+requirements:
+	@./tests/requirements.sh

@@ -81,7 +81,7 @@ async fn a_foreign_object_is_left_alone_until_it_goes_or_is_handed_over() {
         scenario.service_until(name, "the conflict is in status", stalled).await;
         until("the conflict is an event", async || {
             let events = scenario.kubectl(&["get", "events", "--field-selector", &format!("involvedObject.name={name}"), "--output=json"]).await;
-            events.contains("NameConflict").then_some(())
+            events.contains("was not made by plimsoll").then_some(())
         })
         .await;
     }

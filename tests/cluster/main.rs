@@ -1,6 +1,7 @@
 //! Scenarios against a real control plane with fake nodes, side by side, each in a namespace of its own.
 
 mod admission;
+mod docs;
 
 use plimsoll_bed::{Bed, Options};
 use tokio::sync::OnceCell;

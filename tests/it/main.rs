@@ -1,5 +1,6 @@
 //! The one integration binary: two cores link it once.
 
 mod architecture;
+mod cli;
 mod crd;
 mod scenarios;

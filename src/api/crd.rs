@@ -69,8 +69,10 @@ fn plain(schema: &mut Value) {
 
 /// `kubectl explain` shows descriptions and no limits: the limit on a size is added to the description.
 fn say_limit(schema: &mut Map<String, Value>) {
+    let has = |keyword: &str| schema.contains_key(keyword);
     // An enumeration has no size, and where both ends are the same the description says what it is.
-    if schema.contains_key("enum") || schema.contains_key("x-kubernetes-int-or-string") || schema.get("minLength") == schema.get("maxLength") {
+    let fixed = has("minLength") && schema.get("minLength") == schema.get("maxLength");
+    if has("enum") || has("x-kubernetes-int-or-string") || fixed {
         return;
     }
     let limit = [("maxLength", "characters"), ("maxItems", "entries"), ("maxProperties", "entries")]

@@ -247,12 +247,12 @@ pub struct SecurityContext {
     /// Numeric group, 1 to 2147483647; 0 is root's and refused. Default: the image's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
-    #[x_kube(validation = rules::NOT_ROOT)]
+    #[x_kube(validation = rules::NOT_ROOT_GROUP)]
     pub run_as_group: Option<i64>,
     /// Group that owns the volumes, 1 to 2147483647; 0 is root's and refused. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
-    #[x_kube(validation = rules::NOT_ROOT)]
+    #[x_kube(validation = rules::NOT_ROOT_GROUP)]
     pub fs_group: Option<i64>,
     /// True: the app can write only to its volumes. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -94,6 +94,9 @@ pub const CONFIG_MOUNTS: Said = (
 pub const NOT_ROOT: Said =
     ("self != 0", "0 is root, which the restricted Pod Security standard refuses: write another number, for example 1000");
 
+/// Files of the root group are the node's as well.
+pub const NOT_ROOT_GROUP: Said = ("self != 0", "0 is the root group: write another number, for example 1000");
+
 /// Weights only ever go up.
 pub const STEPS: Said = (
     "self.map(step, step.weight).isSorted() && self.all(a, self.exists_one(b, a.weight == b.weight))",

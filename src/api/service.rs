@@ -153,7 +153,7 @@ pub struct ProductionServiceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: Option<i32>,
-    /// Horizontal autoscaling. Absent: the number of pods is `replicas`.
+    /// Horizontal autoscaling, by a HorizontalPodAutoscaler whose target is this resource. Absent: the number of pods is `replicas`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,
     /// How many pods may be missing on purpose, and how pods are spread.

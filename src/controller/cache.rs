@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use super::clock::Clock;
 use super::object::{self, PlacedPod, label, text};
 use super::queue::Key;
-use crate::api::status::Phase;
 use crate::api::ProductionService;
+use crate::api::status::Phase;
 use crate::decide::render::ownership::SERVICE;
 use crate::decide::{Kind, ObjectKey};
 
@@ -429,7 +429,8 @@ impl State {
 
 fn labelled(kind: Kind, object: &Value) -> Option<(Key, ObjectKey)> {
     let service = label(object, SERVICE);
-    (!service.is_empty()).then(|| (Key::new(text(object, "/metadata/namespace"), service), ObjectKey::new(kind, text(object, "/metadata/name"))))
+    (!service.is_empty())
+        .then(|| (Key::new(text(object, "/metadata/namespace"), service), ObjectKey::new(kind, text(object, "/metadata/name"))))
 }
 
 fn stored(object: &Value, version: u64, written: Option<Instant>) -> Stored {

@@ -72,7 +72,12 @@ impl<B> Policy<Request<Body>, Response<B>, BoxError> for Patience {
     }
 
     fn clone_request(&mut self, request: &Request<Body>) -> Option<Request<Body>> {
-        let mut copy = Request::builder().method(request.method()).uri(request.uri()).version(request.version()).body(request.body().try_clone()?).ok()?;
+        let mut copy = Request::builder()
+            .method(request.method())
+            .uri(request.uri())
+            .version(request.version())
+            .body(request.body().try_clone()?)
+            .ok()?;
         *copy.headers_mut() = request.headers().clone();
         *copy.extensions_mut() = request.extensions().clone();
         Some(copy)
@@ -95,14 +100,14 @@ mod tests {
     async fn what_is_repeated() {
         let cases = [
             // why                                            verb     status  Retry-After    repeated
-            ("refused before it began: any verb",              "PATCH", 429,    None,          true),
-            ("a read may be repeated",                         "GET",   503,    None,          true),
-            ("outcome of a write unknown: look first",         "PATCH", 503,    None,          false),
-            ("outcome of a write unknown: look first",         "POST",  504,    None,          false),
-            ("a refusal stays a refusal",                      "GET",   403,    None,          false),
-            ("a day is not waited for",                        "GET",   429,    Some("86400"), false),
-            ("a second is",                                    "GET",   429,    Some("1"),     true),
-            ("nonsense is not obeyed",                         "GET",   429,    Some("soon"),  true),
+            ("refused before it began: any verb", "PATCH", 429, None, true),
+            ("a read may be repeated", "GET", 503, None, true),
+            ("outcome of a write unknown: look first", "PATCH", 503, None, false),
+            ("outcome of a write unknown: look first", "POST", 504, None, false),
+            ("a refusal stays a refusal", "GET", 403, None, false),
+            ("a day is not waited for", "GET", 429, Some("86400"), false),
+            ("a second is", "GET", 429, Some("1"), true),
+            ("nonsense is not obeyed", "GET", 429, Some("soon"), true),
         ];
         for (why, verb, status, retry_after, repeated) in cases {
             let mut request = Request::builder().method(verb).body(Body::empty()).unwrap();

@@ -164,7 +164,8 @@ async fn begin(context: &Context, client: &Client) -> anyhow::Result<()> {
 async fn lead_and_follow(context: &Arc<Context>, client: Client, stop: &CancellationToken) {
     let (leads, mut leading) = watch::channel(context.settings.lease.is_none());
     let give_up = CancellationToken::new();
-    let election = context.settings.lease.clone().map(|settings| tokio::spawn(Elector::new(client, settings, leads.clone()).run(give_up.clone())));
+    let election =
+        context.settings.lease.clone().map(|settings| tokio::spawn(Elector::new(client, settings, leads.clone()).run(give_up.clone())));
     tokio::select! { () = context.progress.complete() => {}, () = stop.cancelled() => {} }
     while !stop.is_cancelled() {
         tokio::select! {

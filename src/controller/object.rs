@@ -90,9 +90,8 @@ pub fn pod(object: &core::Pod) -> Option<PlacedPod> {
     let labels = metadata.labels.as_ref()?;
     let revision = labels.get(REVISION)?;
     let deployment = format!("{}-{revision}-", labels.get(SERVICE)?);
-    let made_by = |owner: &OwnerReference| {
-        owner.controller == Some(true) && owner.kind == "ReplicaSet" && owner.name.starts_with(&deployment)
-    };
+    let made_by =
+        |owner: &OwnerReference| owner.controller == Some(true) && owner.kind == "ReplicaSet" && owner.name.starts_with(&deployment);
     metadata.owner_references.iter().flatten().find(|owner| made_by(owner))?;
     let spec = object.spec.clone().unwrap_or_default();
     let status = object.status.clone().unwrap_or_default();
@@ -104,7 +103,8 @@ pub fn pod(object: &core::Pod) -> Option<PlacedPod> {
     let was_ready = matches!((readiness_changed, started), (Some(changed), Some(started)) if changed.duration_since(started).as_secs() > 1);
     let app = spec.containers.first().map(|container| container.name.as_str());
     let statuses = || status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
-    let running = statuses().find(|container| Some(container.name.as_str()) == app).and_then(|container| container.state.as_ref()?.running.as_ref());
+    let running =
+        statuses().find(|container| Some(container.name.as_str()) == app).and_then(|container| container.state.as_ref()?.running.as_ref());
     let state = PodState {
         pod: metadata.uid.clone().unwrap_or_default(),
         name: metadata.name.clone().unwrap_or_default(),
@@ -121,7 +121,10 @@ pub fn pod(object: &core::Pod) -> Option<PlacedPod> {
         containers: statuses().map(container).collect(),
     };
     let started = running.and_then(|running| time(running.started_at.as_ref()));
-    Some(PlacedPod { pod: Pod { state, ip: status.pod_ip.filter(|ip| !ip.is_empty()), started }, node: spec.node_name.map(String::into_boxed_str) })
+    Some(PlacedPod {
+        pod: Pod { state, ip: status.pod_ip.filter(|ip| !ip.is_empty()), started },
+        node: spec.node_name.map(String::into_boxed_str),
+    })
 }
 
 fn container(status: &core::ContainerStatus) -> ContainerState {
@@ -132,10 +135,9 @@ fn container(status: &core::ContainerStatus) -> ContainerState {
         image: status.image.clone(),
         restarts: u32::try_from(status.restart_count).unwrap_or_default(),
         ever_started: state.running.is_some() || state.terminated.is_some() || last.is_some(),
-        waiting: state.waiting.map(|waiting| Waiting {
-            reason: waiting.reason.unwrap_or_default(),
-            message: waiting.message.unwrap_or_default(),
-        }),
+        waiting: state
+            .waiting
+            .map(|waiting| Waiting { reason: waiting.reason.unwrap_or_default(), message: waiting.message.unwrap_or_default() }),
         terminated: state.terminated.is_some(),
         last_end: state.terminated.or(last).map(|end| Ended {
             reason: end.reason.unwrap_or_default(),

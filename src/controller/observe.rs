@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::Context;
 use super::cache::{Family, Source, Stored, StoredService};
 use super::error::Error;
 use super::events::Subject;
 use super::notes::{Note, kept_of_record};
 use super::object::{self, label, text};
 use super::queue::Key;
-use super::Context;
 use crate::api::{ProductionService, ProductionServiceStatus};
 use crate::decide::render::ownership::{REVISION, is_ours};
 use crate::decide::{Child, Contents, Kind, ObjectKey, Record, Snapshot};

@@ -163,7 +163,8 @@ fn measure(context: &Arc<Context>, key: &Key, snapshot: &Snapshot, requests: Vec
 fn tell(context: &Context, key: &Key, snapshot: &Snapshot, decision: &Decision) {
     let status = &decision.status;
     let progress = status.rollout.as_ref().and_then(|memory| memory.progress.as_ref());
-    let revision = progress.map(|progress| progress.revision.as_str()).or(status.rollout.as_ref().and_then(|memory| memory.stable.as_deref()));
+    let revision =
+        progress.map(|progress| progress.revision.as_str()).or(status.rollout.as_ref().and_then(|memory| memory.stable.as_deref()));
     let revision = revision.unwrap_or_default();
     for event in &decision.events {
         context.telemetry.decided(event.reason);

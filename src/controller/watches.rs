@@ -120,13 +120,7 @@ fn resource(source: Source) -> ApiResource {
         Source::Nodes => ("v1", "Node", "nodes"),
     };
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    ApiResource {
-        group: group.into(),
-        version: version.into(),
-        api_version: api_version.into(),
-        kind: kind.into(),
-        plural: plural.into(),
-    }
+    ApiResource { group: group.into(), version: version.into(), api_version: api_version.into(), kind: kind.into(), plural: plural.into() }
 }
 
 struct Watch {

@@ -236,12 +236,13 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
     state.memory.progress = Some(progress);
 }
 
-/// The stage's named timer: progress deadline, or the end of a drain. Soak, bake and measurements are the judge's and `due`'s.
+/// The stage's named timer: progress deadline, end of a soak or bake, end of a drain. Measurements are `due`'s.
 fn timer(input: &Input<'_>, progress: &Progress) -> Option<Timestamp> {
     let at = match progress.stage {
         Stage::Starting | Stage::Shifting | Stage::RollingBack => Some(progress.deadline.0),
         Stage::Draining => progress.weight_since.map(|since| since.0 + look::DRAIN_SECONDS.seconds()),
-        Stage::Soaking | Stage::Baking => None,
+        Stage::Soaking => progress.weight_since.map(|since| since.0 + i64::from(input.plan.soak_seconds(progress.step)).seconds()),
+        Stage::Baking => progress.weight_since.map(|since| since.0 + i64::from(input.plan.bake_seconds).seconds()),
     };
     at.filter(|at| *at > input.now)
 }

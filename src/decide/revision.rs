@@ -1,7 +1,7 @@
 //! Which revision a spec describes: a hash over what the user asked for, and nothing of what plimsoll adds to it.
 //!
 //! The hash is a promise: an operator that were to compute another one for an old spec would roll out every service of the cluster. So
-//! defaults are outside it, an empty section is the same as an absent one, and golden files hold it (`revision/golden.json`).
+//! defaults are outside it, an empty section is the same as an absent one, and golden files hold it (`revision/golden.yaml`).
 
 mod refusals;
 #[cfg(test)]
@@ -61,7 +61,8 @@ pub fn identity(spec: &ProductionServiceSpec, config_maps: &BTreeMap<String, Con
 #[must_use]
 pub fn digest(value: &Value) -> String {
     let hash = Sha256::digest(value.to_string());
-    hash.iter().take(5).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    let number = hash.iter().take(5).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("{number:010x}")
 }
 
 /// What the user asked for, in one form for every way of writing it.

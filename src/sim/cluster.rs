@@ -155,8 +155,9 @@ impl Cluster {
         service.metadata.uid = Some(uid);
         service.metadata.resource_version = Some(version);
         service.metadata.generation = Some(generation);
-        service.metadata.creation_timestamp =
-            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(old.and_then(|old| old.metadata.creation_timestamp).map_or(now, |at| at.0)));
+        service.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+            old.and_then(|old| old.metadata.creation_timestamp).map_or(now, |at| at.0),
+        ));
         *self.service.change(now) = Some(service);
     }
 
@@ -237,7 +238,9 @@ impl Cluster {
     pub(super) fn delete_service(&mut self, now: Timestamp) {
         let Some(uid) = self.service().and_then(|service| service.metadata.uid.clone()) else { return };
         *self.service.change(now) = None;
-        let owned = |body: &Value| body["metadata"]["ownerReferences"].as_array().is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == uid.as_str()));
+        let owned = |body: &Value| {
+            body["metadata"]["ownerReferences"].as_array().is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == uid.as_str()))
+        };
         self.objects.change(now).retain(|_, body| !owned(body));
     }
 }
@@ -269,7 +272,9 @@ fn merged(live: &Value, mut body: Value) -> Value {
 fn defaulted(kind: Kind, body: &mut Value) {
     let defaults = match kind {
         Kind::Deployment => json!({"progressDeadlineSeconds": 600, "revisionHistoryLimit": 10}),
-        Kind::Service => json!({"clusterIP": "10.0.0.10", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster", "type": "ClusterIP"}),
+        Kind::Service => {
+            json!({"clusterIP": "10.0.0.10", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster", "type": "ClusterIP"})
+        }
         _ => return,
     };
     if let (Some(spec), Some(defaults)) = (body["spec"].as_object_mut(), defaults.as_object()) {

@@ -147,7 +147,12 @@ impl Demand {
     }
 
     fn page(&self, pod: &SimPod, index: usize, now: Timestamp) -> Result<String, String> {
-        let truly = || self.counters.get(&pod.shown.state.pod).filter(|counters| counters.started == pod.shown.started).map_or_else(String::new, Counters::page);
+        let truly = || {
+            self.counters
+                .get(&pod.shown.state.pod)
+                .filter(|counters| counters.started == pod.shown.started)
+                .map_or_else(String::new, Counters::page)
+        };
         let fault = self.fault.as_ref().filter(|fault| now < fault.until && (!fault.half || index % 2 == 0));
         match fault.map(|fault| fault.answer) {
             None => Ok(truly()),

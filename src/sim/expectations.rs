@@ -42,9 +42,13 @@ pub(super) fn shape(spec: &ProductionServiceSpec, replicas: i32, step: i32) -> (
     let index = usize::try_from(step).unwrap_or(0);
     match canary(spec) {
         Some(canary) => {
-            let weights: Vec<i32> = if canary.steps.is_empty() { vec![10, 25, 50] } else { canary.steps.iter().map(|step| step.weight).collect() };
+            let weights: Vec<i32> =
+                if canary.steps.is_empty() { vec![10, 25, 50] } else { canary.steps.iter().map(|step| step.weight).collect() };
             let Some(weight) = weights.get(index) else { return with(replicas) };
-            (1..=replicas).map(with).find(|(candidate, stable)| 100 * candidate >= weight * (candidate + stable)).unwrap_or_else(|| with(replicas))
+            (1..=replicas)
+                .map(with)
+                .find(|(candidate, stable)| 100 * candidate >= weight * (candidate + stable))
+                .unwrap_or_else(|| with(replicas))
         }
         None => with(replicas.min((step + 1) * surge.max(1))),
     }

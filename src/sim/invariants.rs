@@ -114,23 +114,39 @@ impl Auditor {
     }
 
     /// A status was written.
-    pub(super) fn decided(&mut self, now: Timestamp, old: Option<&Memory>, status: &ProductionServiceStatus, cluster: &Cluster, workloads: &Workloads) {
+    pub(super) fn decided(
+        &mut self,
+        now: Timestamp,
+        old: Option<&Memory>,
+        status: &ProductionServiceStatus,
+        cluster: &Cluster,
+        workloads: &Workloads,
+    ) {
         let Some(service) = cluster.service() else { return };
         let empty = Memory::default();
         let (old, new) = (old.unwrap_or(&empty), status.rollout.as_ref().unwrap_or(&empty));
         let forgotten = std::mem::take(&mut self.forgotten);
         if old.stable != new.stable && !forgotten {
-            let promoted = old.progress.as_ref().filter(|progress| Some(&progress.revision) == new.stable.as_ref() && may_promote(progress));
+            let promoted =
+                old.progress.as_ref().filter(|progress| Some(&progress.revision) == new.stable.as_ref() && may_promote(progress));
             if promoted.is_none() {
                 self.violated(now, "17 only what was judged is promoted", format!("{:?} after {:?}", new.stable, old.progress));
             }
         }
         match (&old.progress, &new.progress) {
-            (None, Some(begun)) => self.begun(now, begun, old.stable.is_some()),
-            (Some(before), Some(after)) if before.id == after.id => self.moved(now, before, after, service, workloads),
+            (None, Some(begun)) => self.begun(now, begun, new.stable.is_some()),
+            (Some(before), Some(after)) if before.id == after.id => {
+                let fresh = new.commands.iter().find(|latched| latched.revision == after.revision && !old.commands.contains(latched));
+                let ordered = before.ordered.or(after.ordered).or(fresh.map(|latched| latched.command));
+                self.moved(now, before, after, ordered, service, workloads);
+            }
             (Some(before), Some(after)) => {
                 if !matches!(before.stage, Stage::Starting) {
-                    self.violated(now, "3 one decision per step", format!("{} took the place of {} in {:?}", after.id, before.id, before.stage));
+                    self.violated(
+                        now,
+                        "3 one decision per step",
+                        format!("{} took the place of {} in {:?}", after.id, before.id, before.stage),
+                    );
                 }
                 self.begun(now, after, old.stable.is_some());
             }
@@ -156,7 +172,11 @@ impl Auditor {
     fn ended(&mut self, now: Timestamp, before: &Progress, old: &Memory, new: &Memory) {
         let promoted = new.stable.as_ref() == Some(&before.revision) && old.stable != new.stable;
         if !promoted && before.cause.is_none() {
-            self.violated(now, "3 one decision per step", format!("{} ended in {:?} without being sent back or promoted", before.id, before.stage));
+            self.violated(
+                now,
+                "3 one decision per step",
+                format!("{} ended in {:?} without being sent back or promoted", before.id, before.stage),
+            );
         }
         if let Some(cause) = &before.cause
             && !matches!(cause.reason, CauseReason::Superseded | CauseReason::Reverted)
@@ -166,17 +186,20 @@ impl Auditor {
         self.candidate = None;
     }
 
-    fn moved(&mut self, now: Timestamp, before: &Progress, after: &Progress, service: &ProductionService, workloads: &Workloads) {
+    fn moved(&mut self, now: Timestamp, before: &Progress, after: &Progress, ordered: Option<Command>, service: &ProductionService, workloads: &Workloads) {
         let rank = |stage| match stage {
             Stage::Starting => 0,
             Stage::Shifting | Stage::Soaking | Stage::Baking => 1,
             Stage::RollingBack => 2,
             Stage::Draining => 3,
         };
-        let ordered = before.ordered.or(after.ordered);
         let steps = after.step - before.step;
         if rank(after.stage) < rank(before.stage) || steps < 0 || before.cause.is_some() && after.cause.is_none() {
-            self.violated(now, "7 no flapping", format!("{}: from {:?} {} to {:?} {}", after.id, before.stage, before.step, after.stage, after.step));
+            self.violated(
+                now,
+                "7 no flapping",
+                format!("{}: from {:?} {} to {:?} {}", after.id, before.stage, before.step, after.stage, after.step),
+            );
         }
         if steps > 1 && ordered != Some(Command::PromoteFull) {
             self.violated(now, "3 one decision per step", format!("{}: from step {} to {}", after.id, before.step, after.step));
@@ -201,14 +224,29 @@ impl Auditor {
     }
 
     /// One step on, or the clock of a step starts, or the last step is over.
-    fn forward(&mut self, now: Timestamp, before: &Progress, after: &Progress, ordered: Option<Command>, service: &ProductionService, workloads: &Workloads) {
+    fn forward(
+        &mut self,
+        now: Timestamp,
+        before: &Progress,
+        after: &Progress,
+        ordered: Option<Command>,
+        service: &ProductionService,
+        workloads: &Workloads,
+    ) {
         let spec = &service.spec;
         let watching = matches!(before.stage, Stage::Soaking | Stage::Baking);
         if watching && ordered.is_none() {
-            let least = if before.stage == Stage::Baking { expected::bake_seconds(spec) } else { expected::soak_seconds(spec, before.step) };
+            let least =
+                if before.stage == Stage::Baking { expected::bake_seconds(spec) } else { expected::soak_seconds(spec, before.step) };
             let since = before.weight_since.map_or(now, |since| since.0);
             if now < since + SignedDuration::from_secs(least.into()) && expected::replicas(spec).is_some_and(|replicas| replicas > 0) {
-                let seen = format!("{} left {:?} of step {} after {} of {least} s", after.id, before.stage, before.step, now.duration_since(since).as_secs());
+                let seen = format!(
+                    "{} left {:?} of step {} after {} of {least} s",
+                    after.id,
+                    before.stage,
+                    before.step,
+                    now.duration_since(since).as_secs()
+                );
                 self.violated(now, "9 time and evidence", seen);
             }
             let least = expected::least_requests(spec);
@@ -227,7 +265,11 @@ impl Auditor {
             let ready = workloads.ready(&after.revision);
             let late = now >= before.deadline.0;
             if ready < usize::try_from(candidate).unwrap_or(0) && !late {
-                self.violated(now, "9 clocks start on reports", format!("{}: the soak of step {} begins with {ready} of {candidate} pods ready", after.id, after.step));
+                self.violated(
+                    now,
+                    "9 clocks start on reports",
+                    format!("{}: the soak of step {} begins with {ready} of {candidate} pods ready", after.id, after.step),
+                );
             }
         }
     }
@@ -259,7 +301,8 @@ impl Auditor {
             if replicas > 0 && !known && stable.is_some() {
                 self.violated(now, "4 no effect without a persisted decision", format!("{}: {replicas} pods", describe(write)));
             }
-            if let Some(progress) = progress.filter(|progress| stable == Some(revision) && progress.cause.is_none() && progress.stage != Stage::Draining)
+            if let Some(progress) =
+                progress.filter(|progress| stable == Some(revision) && progress.cause.is_none() && progress.stage != Stage::Draining)
                 && let Some(required) = expected::replicas(&service.spec)
             {
                 let (_, least) = expected::shape(&service.spec, required, progress.step);
@@ -304,7 +347,11 @@ impl Auditor {
             let revision = body["metadata"]["labels"]["plimsoll.dev/revision"].as_str();
             let wanted = if revision == memory.stable.as_deref() { replicas } else { 0 };
             if body["spec"]["replicas"].as_i64() != Some(wanted.into()) {
-                self.violated(now, "12 the desired state is reached", format!("{key} has {} replicas, not {wanted}", body["spec"]["replicas"]));
+                self.violated(
+                    now,
+                    "12 the desired state is reached",
+                    format!("{key} has {} replicas, not {wanted}", body["spec"]["replicas"]),
+                );
             }
         }
     }

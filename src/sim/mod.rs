@@ -104,9 +104,15 @@ impl<'a> Run<'a> {
         let zero = self.world.now;
         loop {
             let event = self.events.last().filter(|_| with_events).map(|event| zero + event.at.0);
-            let operators = self.operators.iter().filter_map(|operator| operator.due(&self.world)).chain(self.operators.iter().filter_map(|operator| operator.ends)).min();
+            let operators = self
+                .operators
+                .iter()
+                .filter_map(|operator| operator.due(&self.world))
+                .chain(self.operators.iter().filter_map(|operator| operator.ends))
+                .min();
             let rest = self.world.active.max(zero) + REST;
-            self.settled = event.is_none() && self.world.now >= rest && operators.is_none_or(|at| at >= self.world.now + REST) && self.at_rest(zero);
+            self.settled =
+                event.is_none() && self.world.now >= rest && operators.is_none_or(|at| at >= self.world.now + REST) && self.at_rest(zero);
             if self.settled || self.world.now >= end {
                 return;
             }
@@ -140,7 +146,8 @@ impl<'a> Run<'a> {
         let phase = self.world.cluster.service().and_then(|service| service.status.as_ref()).and_then(|status| status.phase);
         let ended = matches!(phase, Some(Phase::Stable | Phase::RolledBack | Phase::Paused | Phase::Blocked));
         let since = (self.world.now - REST).max(zero);
-        ended && !self.world.changed_since(since) && self.operators.iter().all(|operator| operator.well(self.world.now)) || self.world.cluster.service().is_none()
+        ended && !self.world.changed_since(since) && self.operators.iter().all(|operator| operator.well(self.world.now))
+            || self.world.cluster.service().is_none()
     }
 
     fn act(&mut self, action: &Action) {
@@ -182,7 +189,10 @@ impl<'a> Run<'a> {
         for (revision, served) in &world.demand.served {
             let role = if memory.stable.as_ref() == Some(revision) { "  stable" } else { "" };
             let share = if served.requests == 0 { 0.0 } else { 100.0 * served.failed as f64 / served.requests as f64 };
-            let line = format!("{revision}: {} requests, {} failed ({share:.2}%), {} over 500 ms{role}", served.requests, served.failed, served.slow);
+            let line = format!(
+                "{revision}: {} requests, {} failed ({share:.2}%), {} over 500 ms{role}",
+                served.requests, served.failed, served.slow
+            );
             world.timeline.note(&line);
         }
         if world.demand.lost > 0 {
@@ -196,7 +206,12 @@ impl<'a> Run<'a> {
         let rest = if self.settled { "at rest" } else { "not at rest" };
         world.timeline.note(&format!("end: {phase}, {rest} at {}", clock(world.now.duration_since(zero))));
         for violation in &world.auditor.violations {
-            world.timeline.note(&format!("VIOLATED at {}: {}: {}", clock(violation.at.duration_since(zero)), violation.invariant, violation.seen));
+            world.timeline.note(&format!(
+                "VIOLATED at {}: {}: {}",
+                clock(violation.at.duration_since(zero)),
+                violation.invariant,
+                violation.seen
+            ));
         }
         Report {
             violations: std::mem::take(&mut world.auditor.violations),

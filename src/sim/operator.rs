@@ -18,6 +18,8 @@ use crate::decide::{Child, Decision, Kind, Record, Snapshot, Write, decide, due}
 
 /// A watch tells of a change this much later, at least: nothing is seen before it happened.
 const NEXT: SignedDuration = SignedDuration::from_millis(1);
+/// A round takes this long, at least: a few calls to the API server.
+const ROUND: SignedDuration = SignedDuration::from_millis(50);
 /// First wait after a write was refused; doubled each time, up to the longest.
 const RETRY: SignedDuration = SignedDuration::from_millis(100);
 const LONGEST_RETRY: SignedDuration = SignedDuration::from_secs(30);
@@ -114,7 +116,7 @@ impl Operator {
         if self.down.take().is_some() {
             world.say("operator", "is back", "");
         }
-        (self.looked, self.wake, self.retry, self.not_before) = (Some(now), None, None, Some(now + NEXT));
+        (self.looked, self.wake, self.retry, self.not_before) = (Some(now), None, None, Some(now + ROUND));
         self.written.retain(|watch, at| *at + self.lags.get(watch).copied().unwrap_or_default() > now);
         world.auditor.round(now);
         let Some(snapshot) = self.snapshot(world, true) else { return };

@@ -49,8 +49,9 @@ pub(super) enum Step {
 pub(super) struct SimPod {
     /// What the API server shows of it.
     pub(super) shown: Pod,
-    /// Its Deployment.
+    /// Name and uid of its Deployment.
     pub(super) owner: String,
+    pub(super) owner_uid: String,
     /// Its labels.
     pub(super) labels: BTreeMap<String, String>,
     /// Its node.
@@ -80,7 +81,9 @@ fn after(now: Timestamp, seconds: i64) -> Timestamp {
 
 impl SimPod {
     /// A pod as the Deployment's controller makes it from its template.
-    pub(super) fn new(uid: String, owner: &str, number: u64, template: &Value, now: Timestamp) -> Self {
+    pub(super) fn new(uid: String, number: u64, deployment: &Value, now: Timestamp) -> Self {
+        let text = |name: &str| deployment["metadata"][name].as_str().unwrap_or_default().to_owned();
+        let (owner, template) = (text("name"), &deployment["spec"]["template"]);
         let labels: BTreeMap<String, String> = template["metadata"]["labels"]
             .as_object()
             .map(|labels| labels.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned())).collect())
@@ -104,7 +107,8 @@ impl SimPod {
         };
         Self {
             shown: Pod { state, ip: None, started: None },
-            owner: owner.to_owned(),
+            owner,
+            owner_uid: text("uid"),
             labels,
             node: None,
             created: now,
@@ -226,7 +230,8 @@ impl SimPod {
     /// What is due next for a container that runs: after its start, and when its image begins to behave in another way.
     pub(super) fn replan(&mut self, behaviour: &Behaviour, now: Timestamp) {
         let (Some(started), false) = (self.shown.started, self.shown.state.terminating) else { return };
-        let ready = (!self.shown.state.ready && !behaviour.never_ready).then(|| (after(started, behaviour.start_seconds).max(now), Step::BecomeReady));
+        let ready = (!self.shown.state.ready && !behaviour.never_ready)
+            .then(|| (after(started, behaviour.start_seconds).max(now), Step::BecomeReady));
         let failure = self.failure(behaviour).map(|(at, step)| (at.max(now), step));
         self.next = [ready, failure].into_iter().flatten().min_by_key(|(at, _)| *at);
     }
@@ -234,7 +239,8 @@ impl SimPod {
     fn failure(&self, behaviour: &Behaviour) -> Option<(Timestamp, Step)> {
         let started = self.shown.started?;
         let crash = behaviour.crashes_after.or(behaviour.out_of_memory_after).map(|wait| (started + wait.0, Step::Crash));
-        let unready = behaviour.loses_readiness_after.filter(|_| self.shown.state.ready).map(|wait| (started + wait.0, Step::LoseReadiness));
+        let unready =
+            behaviour.loses_readiness_after.filter(|_| self.shown.state.ready).map(|wait| (started + wait.0, Step::LoseReadiness));
         [crash, unready].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 

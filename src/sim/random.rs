@@ -44,7 +44,11 @@ impl Random {
         radius * libm::cos(std::f64::consts::TAU * self.unit())
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded and kept at or above 0; counts stay far below 2^53")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "rounded and kept at or above 0; counts stay far below 2^53"
+    )]
     fn near(&mut self, mean: f64, variance: f64) -> u64 {
         (mean + libm::sqrt(variance) * self.normal()).round().max(0.0) as u64
     }

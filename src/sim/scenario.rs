@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
+use super::world::merge;
 use crate::api::ProductionServiceSpec;
 use crate::api::control::PromoteTo;
-use super::world::merge;
 use crate::decide::units::share;
 
 /// A scenario.
@@ -84,10 +84,15 @@ fn dropped(path: &str, raw: &Value, kept: &Value) -> Option<String> {
             match kept.get(name) {
                 Some(kept) => dropped(&path, value, kept),
                 // What is empty is left out in writing.
-                None => (!matches!(value, Value::Null) && !value.as_array().is_some_and(Vec::is_empty) && !value.as_object().is_some_and(serde_json::Map::is_empty)).then_some(path),
+                None => (!matches!(value, Value::Null)
+                    && !value.as_array().is_some_and(Vec::is_empty)
+                    && !value.as_object().is_some_and(serde_json::Map::is_empty))
+                .then_some(path),
             }
         }),
-        (Value::Array(raw), Value::Array(kept)) => raw.iter().zip(kept).enumerate().find_map(|(index, (raw, kept))| dropped(&format!("{path}[{index}]"), raw, kept)),
+        (Value::Array(raw), Value::Array(kept)) => {
+            raw.iter().zip(kept).enumerate().find_map(|(index, (raw, kept))| dropped(&format!("{path}[{index}]"), raw, kept))
+        }
         _ => None,
     }
 }
@@ -368,7 +373,11 @@ mod tests {
             ("a time that is none", "until: soon\n", "write for example"),
             ("an action that does not exist", "events: [{at: 5s, do: {explode: {}}}]\n", "explode"),
             ("no nodes", "nodes: 0\n", "nodes"),
-            ("an unknown field of the service", "events: [{at: 5s, do: {spec: {rollout: {bakeSecond: 5}}}}]\n", "events[0].do.spec.rollout.bakeSecond"),
+            (
+                "an unknown field of the service",
+                "events: [{at: 5s, do: {spec: {rollout: {bakeSecond: 5}}}}]\n",
+                "events[0].do.spec.rollout.bakeSecond",
+            ),
         ];
         for (why, bad, expected) in cases {
             let error = Scenario::read(&format!("{good}{bad}")).expect_err(why);

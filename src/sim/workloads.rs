@@ -1,6 +1,6 @@
 //! Stand-ins for the controllers and kubelets that turn Deployments into pods and Services into endpoints.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -185,14 +185,25 @@ impl Workloads {
         (of().filter(|pod| pod.shown.state.ready).count(), of().count())
     }
 
-    /// The Deployment controller: as many pods as each Deployment asks for.
+    /// The Deployment controller, as many pods as each Deployment asks for; and the garbage collector, none whose Deployment is gone.
     fn sync(&mut self, cluster: &mut Cluster, now: Timestamp) {
-        let deployments: BTreeMap<String, Value> =
-            cluster.objects().iter().filter(|(key, _)| key.kind == Kind::Deployment).map(|(key, body)| (key.name.clone(), body.clone())).collect();
-        let owners: BTreeSet<String> = deployments.keys().cloned().chain(self.pods.values().map(|pod| pod.owner.clone())).collect();
-        for owner in owners {
-            let asked = deployments.get(&owner).map_or(0, |body| usize::try_from(body["spec"]["replicas"].as_i64().unwrap_or(1)).unwrap_or(0));
-            let mut present: Vec<_> = self.pods.iter().filter(|(_, pod)| pod.owner == owner && pod.counts()).map(|(uid, pod)| (pod.shown.state.ready, std::cmp::Reverse(pod.created), uid.clone())).collect();
+        let deployments: BTreeMap<String, Value> = cluster
+            .objects()
+            .iter()
+            .filter(|(key, _)| key.kind == Kind::Deployment)
+            .map(|(_, body)| (body["metadata"]["uid"].as_str().unwrap_or_default().to_owned(), body.clone()))
+            .collect();
+        for pod in self.pods.values_mut().filter(|pod| !deployments.contains_key(&pod.owner_uid)) {
+            pod.terminate(now);
+        }
+        for (owner, body) in &deployments {
+            let asked = usize::try_from(body["spec"]["replicas"].as_i64().unwrap_or(1)).unwrap_or(0);
+            let mut present: Vec<_> = self
+                .pods
+                .iter()
+                .filter(|(_, pod)| pod.owner_uid == *owner && pod.counts())
+                .map(|(uid, pod)| (pod.shown.state.ready, std::cmp::Reverse(pod.created), uid.clone()))
+                .collect();
             // As a ReplicaSet does: those that are not ready go first, then the youngest.
             present.sort();
             for (_, _, uid) in present.iter().take(present.len().saturating_sub(asked)) {
@@ -200,13 +211,11 @@ impl Workloads {
                     pod.terminate(now);
                 }
             }
-            let Some(body) = deployments.get(&owner) else { continue };
-            let image = body["spec"]["template"]["spec"]["containers"].as_array().and_then(|list| list.first()).and_then(|app| app["image"].as_str()).unwrap_or_default();
-            if self.behaviour(image).refused.is_none() {
+            if self.behaviour(&image(body)).refused.is_none() {
                 for _ in present.len()..asked {
                     self.made += 1;
                     let uid = cluster.uid();
-                    self.pods.insert(uid.clone(), SimPod::new(uid, &owner, self.made, &body["spec"]["template"], now));
+                    self.pods.insert(uid.clone(), SimPod::new(uid, self.made, body, now));
                 }
             }
         }
@@ -218,7 +227,6 @@ impl Workloads {
         let deployments: Vec<ObjectKey> = cluster.objects().keys().filter(|key| key.kind == Kind::Deployment).cloned().collect();
         for key in deployments {
             let (ready, count) = self.ready_of(&key.name);
-            let image = |body: &Value| body["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
             let refused = self.behaviour(&image(&cluster.objects()[&key])).refused;
             cluster.edit(&key, now, |body| {
                 let conditions = refused.map(|message| json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}]));
@@ -255,4 +263,9 @@ impl Workloads {
     pub(super) fn ready(&self, revision: &str) -> usize {
         self.pods.values().filter(|pod| pod.counts() && pod.shown.state.ready && pod.shown.state.revision == revision).count()
     }
+}
+
+/// The image of a Deployment's app.
+fn image(deployment: &Value) -> String {
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned()
 }

@@ -94,7 +94,8 @@ impl World {
         }
         if traffic != self.traffic {
             let all: usize = traffic.values().sum();
-            let share = |(revision, count): (&String, &usize)| format!("{:.0}% to {revision} ({count})", 100.0 * *count as f64 / all as f64);
+            let share =
+                |(revision, count): (&String, &usize)| format!("{:.0}% to {revision} ({count})", 100.0 * *count as f64 / all as f64);
             let text = if all == 0 { "no pod takes traffic".to_owned() } else { traffic.iter().map(share).collect::<Vec<_>>().join(", ") };
             self.traffic = traffic;
             self.say("traffic", &text, "");
@@ -164,7 +165,8 @@ impl World {
                 self.command(|revision| json!({"promote": {"revision": revision, "to": to}}));
             }
             Action::Retry { attempt } => {
-                let quarantined = self.cluster.service().and_then(|service| service.status.as_ref()).and_then(|status| status.quarantined.last());
+                let quarantined =
+                    self.cluster.service().and_then(|service| service.status.as_ref()).and_then(|status| status.quarantined.last());
                 match quarantined.map(|quarantined| quarantined.revision.clone()) {
                     Some(revision) => self.patch(&json!({"control": {"retry": {"revision": revision, "attempt": attempt}}})),
                     None => self.say("user", "retry", "no revision is quarantined"),
@@ -182,7 +184,11 @@ impl World {
             }
             Action::Metrics { answer, lasting, half } => {
                 self.demand.fault = Some(MetricsFault { until: self.now + lasting.0, answer: *answer, half: *half });
-                self.say("metrics", &format!("{answer:?} of {} for {:#}", if *half { "every second pod" } else { "all pods" }, lasting.0), "");
+                self.say(
+                    "metrics",
+                    &format!("{answer:?} of {} for {:#}", if *half { "every second pod" } else { "all pods" }, lasting.0),
+                    "",
+                );
             }
             Action::Behave(images) => {
                 for (image, behaviour) in images {
@@ -216,7 +222,12 @@ impl World {
                 self.cluster.delete_service(self.now);
                 self.say("user", "deletes the service", "");
             }
-            Action::OperatorDown(_) | Action::OperatorDies(_) | Action::Conflicts(_) | Action::SecondOperator(_) | Action::Lag { .. } | Action::Heal {} => {}
+            Action::OperatorDown(_)
+            | Action::OperatorDies(_)
+            | Action::Conflicts(_)
+            | Action::SecondOperator(_)
+            | Action::Lag { .. }
+            | Action::Heal {} => {}
         }
     }
 

@@ -78,9 +78,10 @@ async fn the_rules_cost_less_than_a_tenth_of_the_budget() {
     let arguments = ["replace", "--dry-run=server", "--validate=strict", "--filename=-"];
     bed.kubectl_with_input(&arguments, &tenfold.to_string()).await.expect("ten times the rules fit into the budget");
 
-    let mut far_too_many = plimsoll::api::crd::definition().unwrap();
-    multiply_rules(&mut far_too_many, 60);
-    let answer = bed.kubectl_with_input(&arguments, &far_too_many.to_string()).await.expect_err("sixty times the rules do not");
+    // The same question with the other answer: without the limits on lists the rules are too dear.
+    let mut unlimited = plimsoll::api::crd::definition().unwrap();
+    remove(&mut unlimited, "maxItems");
+    let answer = bed.kubectl_with_input(&arguments, &unlimited.to_string()).await.expect_err("no limits, no bound on the cost");
     assert!(format!("{answer:#}").contains("exceeds budget"), "{answer:#}");
 }
 
@@ -186,6 +187,17 @@ fn is_let_through(path: &Path) -> bool {
 
 fn columns(table: &str) -> Vec<&str> {
     table.lines().next().unwrap_or_default().split_whitespace().collect()
+}
+
+fn remove(value: &mut Value, keyword: &str) {
+    match value {
+        Value::Object(map) => {
+            map.remove(keyword);
+            map.values_mut().for_each(|below| remove(below, keyword));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| remove(item, keyword)),
+        _ => {}
+    }
 }
 
 /// Makes each rule an `&&` of so many copies of itself, and says how many rules there are.

@@ -1,7 +1,14 @@
 //! Scenarios against a real control plane with fake nodes, side by side, each in a namespace of its own.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod admission;
 mod docs;
+mod harness;
+mod operator;
+mod rollouts;
+mod steady_state;
+mod world;
 
 use plimsoll_bed::{Bed, Options};
 use tokio::sync::OnceCell;

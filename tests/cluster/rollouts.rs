@@ -182,14 +182,14 @@ async fn a_spec_that_is_not_accepted_holds_the_rollout_and_leaves_the_way_back_o
 async fn configuration_is_rolled_out_and_back_with_the_revision() {
     let world = World::new("rollout-config").await;
     let flags = |value: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "flags"}, "data": {"COLOUR": value}});
-    world.apply(&flags("blue")).await;
+    world.object(&flags("blue")).await;
     let spec = with(canary("1"), "/config", json!({"configMapRefs": [{"name": "flags"}], "files": {"/etc/shop/app.yaml": "a: 1"}}));
     let old = stable(&world, &spec).await;
-    world.apply(&flags("red")).await;
+    world.object(&flags("red")).await;
     let new = candidate(&world).await;
     let text = world.get("configmap", &format!("shop-{new}")).await.to_string();
     assert!(text.contains("red") && !text.contains("blue"), "{text}");
-    world.apply(&flags("blue")).await;
+    world.object(&flags("blue")).await;
     let service = world.phase("shop", "Stable").await;
     assert_eq!(service["status"]["stable"]["revision"], old.as_str(), "the old contents are the old revision");
     let record = world.get("configmap", &format!("shop-{old}")).await;

@@ -121,7 +121,7 @@ async fn drift_is_repaired() {
 async fn a_foreign_object_is_left_alone_and_said() {
     let world = World::new("steady-foreign").await;
     let foreign = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "checkout"}, "spec": {"selector": {"app": "mine"}, "ports": [{"port": 1234}]}});
-    world.apply(&foreign).await;
+    world.object(&foreign).await;
     let before = world.get("service", "checkout").await["metadata"]["resourceVersion"].clone();
     world.service("checkout", &smallest()).await;
     let service = world.phase("checkout", "Blocked").await;
@@ -195,7 +195,7 @@ async fn what_admission_lets_through_and_cannot_be_honoured_is_said() {
         };
         let expected: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# expect: ")).collect();
         let object: Value = serde_yaml::from_str(&text).unwrap();
-        world.apply(&object).await;
+        world.object(&object).await;
         let name = object["metadata"]["name"].as_str().unwrap();
         let service = world.phase(name, "Blocked").await;
         let accepted = service["status"]["conditions"].as_array().unwrap().iter().find(|condition| condition["type"] == "Accepted").unwrap();

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::process::{Command, Stdio};
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::ops::Deref;
+use std::sync::{Mutex, Once};
+use std::time::Instant;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
@@ -15,57 +15,46 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use plimsoll_bed::Bed;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::OnceCell;
 
-use crate::{bed, repository};
+use crate::harness::{Operator, Scenario, until};
 
-/// Namespace of the operator.
-const OPERATOR_NAMESPACE: &str = "plimsoll-system";
 /// Port of the fake pods' metrics.
 pub const METRICS_PORT: u16 = 9464;
 /// Requests that a fake pod answers in a second.
 const REQUESTS_PER_SECOND: f64 = 400.0;
-/// Longest wait for anything in these tests.
-const PATIENCE: Duration = Duration::from_secs(150);
 
-/// A namespace of its own for one scenario, with the operator running.
+/// A scenario with an operator that leads.
 pub struct World {
-    bed: &'static Bed,
-    /// The namespace.
-    pub namespace: String,
+    scenario: Scenario,
+    _operator: Operator,
+}
+
+impl Deref for World {
+    type Target = Scenario;
+
+    fn deref(&self) -> &Scenario {
+        &self.scenario
+    }
 }
 
 impl World {
-    /// The bed with the operator, and a fresh namespace.
-    pub async fn new(namespace: &str) -> Self {
-        static OPERATOR: OnceCell<()> = OnceCell::const_new();
-        let bed = bed().await;
-        OPERATOR.get_or_init(|| start_operator(bed)).await;
-        crate::bed_with_namespace(namespace).await;
-        Self { bed, namespace: namespace.to_owned() }
-    }
-
-    /// Runs kubectl in the namespace.
-    pub async fn kubectl(&self, arguments: &[&str]) -> String {
-        self.try_kubectl(arguments).await.unwrap_or_else(|error| panic!("kubectl {}: {error:#}", arguments.join(" ")))
-    }
-
-    /// Runs kubectl in the namespace; it may fail.
-    pub async fn try_kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let namespace = format!("--namespace={}", self.namespace);
-        self.bed.kubectl(&[&[namespace.as_str()], arguments].concat()).await
+    /// A fresh namespace with an operator of its own.
+    pub async fn new(namespace: &'static str) -> Self {
+        static METRICS: Once = Once::new();
+        let scenario = Scenario::new(namespace).await;
+        METRICS.call_once(|| serve_metrics(scenario.bed));
+        let operator = scenario.operator("world").await;
+        Self { scenario, _operator: operator }
     }
 
     /// Applies an object.
-    pub async fn apply(&self, object: &Value) {
-        let namespace = format!("--namespace={}", self.namespace);
-        let arguments = [namespace.as_str(), "apply", "--validate=strict", "--filename=-"];
-        self.bed.kubectl_with_input(&arguments, &object.to_string()).await.unwrap_or_else(|error| panic!("{error:#}"));
+    pub async fn object(&self, object: &Value) {
+        self.apply(&object.to_string()).await;
     }
 
     /// Applies a service of this spec.
     pub async fn service(&self, name: &str, spec: &Value) {
-        self.apply(&json!({"apiVersion": "plimsoll.dev/v1alpha1", "kind": "ProductionService", "metadata": {"name": name}, "spec": spec})).await;
+        self.object(&json!({"apiVersion": "plimsoll.dev/v1alpha1", "kind": "ProductionService", "metadata": {"name": name}, "spec": spec})).await;
     }
 
     /// Changes fields of a service by a merge patch.
@@ -75,8 +64,7 @@ impl World {
 
     /// An object, or null if there is none.
     pub async fn get(&self, kind: &str, name: &str) -> Value {
-        let text = self.kubectl(&["get", kind, name, "--ignore-not-found", "--output=json"]).await;
-        if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() }
+        self.scenario.get(kind, name).await.unwrap_or(Value::Null)
     }
 
     /// Objects of a kind with the service's label.
@@ -85,17 +73,9 @@ impl World {
         serde_json::from_str::<Value>(&text).unwrap()["items"].as_array().unwrap().clone()
     }
 
-    /// Waits until the object is as wanted, and returns it.
+    /// Waits until the object, or null, is as wanted, and returns it.
     pub async fn until(&self, kind: &str, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let begin = Instant::now();
-        loop {
-            let object = self.get(kind, name).await;
-            if wanted(&object) {
-                return object;
-            }
-            assert!(begin.elapsed() < PATIENCE, "{}/{name} never {what}; its status: {:#}", self.namespace, object["status"]);
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
+        until(&format!("{}: {kind} {name} {what}", self.namespace), async || Some(self.get(kind, name).await).filter(&wanted)).await
     }
 
     /// Waits for a phase of a service at its present generation.
@@ -121,35 +101,6 @@ pub fn canary(tag: &str) -> Value {
             "progressDeadlineSeconds": 60,
         },
     })
-}
-
-/// Installs the chart's account and roles, and starts the operator with that account's token.
-async fn start_operator(bed: &'static Bed) {
-    serve_metrics(bed);
-    let chart = repository().join("charts/plimsoll");
-    let arguments = ["template", "plimsoll", chart.to_str().unwrap(), "--namespace", OPERATOR_NAMESPACE];
-    let roles = ["service-account", "rbac-operator", "rbac-nodes", "rbac-lease"].map(|name| format!("--show-only=templates/{name}.yaml"));
-    let shown: Vec<&str> = roles.iter().map(String::as_str).collect();
-    let manifests = bed.helm(&[&arguments[..], &shown].concat()).await.expect("the chart's roles");
-    // Only a bed that was attached to has the namespace already.
-    let _ = bed.kubectl(&["create", "namespace", OPERATOR_NAMESPACE]).await;
-    bed.kubectl_with_input(&["apply", "--namespace", OPERATOR_NAMESPACE, "--filename=-"], &manifests).await.expect("the roles applied");
-    let kubeconfig = bed.kubeconfig_for_service_account(OPERATOR_NAMESPACE, "plimsoll").await.expect("a token");
-    let log = std::fs::File::create(bed.directory().join("operator.log")).expect("the operator's log");
-    // The operator dies with the thread that started it, and this one lives as long as the process does.
-    std::thread::spawn(move || {
-        let operator = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_plimsoll"), "run", "--watch-nodes", "--metrics-address=127.0.0.1:0"])
-            .args(["--lease-namespace", OPERATOR_NAMESPACE, "--kubeconfig"])
-            .arg(kubeconfig)
-            .env("POD_NAMESPACE", OPERATOR_NAMESPACE)
-            .stdin(Stdio::null())
-            .stderr(log.try_clone().expect("the log"))
-            .stdout(log)
-            .spawn();
-        operator.expect("the operator").wait().expect("the operator's end");
-        eprintln!("the operator has ended; see operator.log in the bed's folder");
-    });
 }
 
 /// Answers for every fake pod: the address that was asked tells which one is meant.

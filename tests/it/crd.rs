@@ -126,7 +126,14 @@ fn faults_of_manual(path: &str, schema: &Map<String, Value>) -> Vec<String> {
     for limit in ["minimum", "maximum"].into_iter().filter_map(|keyword| schema.get(keyword)).filter(|_| kind == "integer") {
         faults.extend((!description.contains(&limit.to_string())).then(|| format!("{description:?} does not say {limit}")));
     }
-    if matches!(kind, "integer" | "boolean" | "string") && !schema.contains_key(REQUIRED) && !["Default", "bsent", "exactly one"].iter().any(|word| description.contains(word)) {
+    for keyword in ["maxLength", "maxItems", "maxProperties"].into_iter().filter(|_| !schema.contains_key("enum") && !kind.is_empty()) {
+        let said = |limit: &Value| description.contains(&limit.to_string()) || schema.get("minLength") == Some(limit);
+        faults.extend(schema.get(keyword).filter(|limit| !said(limit)).map(|limit| format!("{description:?} does not say {limit}")));
+    }
+    if matches!(kind, "integer" | "boolean" | "string")
+        && !schema.contains_key(REQUIRED)
+        && !["Default", "bsent", "exactly one"].iter().any(|word| description.contains(word))
+    {
         faults.push(format!("{description:?} does not say what holds when it is absent"));
     }
     faults

@@ -15,7 +15,10 @@ fn root() -> PathBuf {
 
 fn names(folder: &Path, extension: &str) -> BTreeSet<String> {
     let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|found| found == extension)).map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
+    files
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect()
 }
 
 fn timeline(name: &str) -> sim::Report {

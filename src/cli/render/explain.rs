@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::super::output::columns;
+use crate::cli::output::columns;
 use crate::api::ProductionServiceSpec;
 use crate::api::analysis::Analysis;
 use crate::api::rollout::{Rollout, Strategy};

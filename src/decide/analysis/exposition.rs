@@ -38,7 +38,7 @@ pub struct Sample<'a> {
 
 impl Sample<'_> {
     /// The value of a label; an empty one counts as absent.
-    #[must_use] 
+    #[must_use]
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels.iter().find(|(label, value)| label == name && !value.is_empty()).map(|(_, value)| value.as_ref())
     }

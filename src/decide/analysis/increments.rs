@@ -87,10 +87,15 @@ pub struct References {
 }
 
 impl References {
-    /// Takes in a scrape. An older one than the last is ignored.
+    /// The scrape is newer than the last.
+    pub fn is_newer(&self, scrape: &Scrape) -> bool {
+        self.scraped_at.is_none_or(|at| scrape.at > at)
+    }
+
+    /// Takes in a scrape that is newer than the last; another is ignored.
     pub fn take(&mut self, scrape: &Scrape, interval_seconds: i64) -> Increments {
         let mut increments = Increments::default();
-        if self.scraped_at.is_some_and(|at| scrape.at <= at) {
+        if !self.is_newer(scrape) {
             return increments;
         }
         let oldest = scrape.at.saturating_sub(SignedDuration::from_secs(OLDEST_SAMPLE_INTERVALS * interval_seconds) + JITTER);

@@ -153,6 +153,9 @@ impl Judge {
     /// learned then. A scrape that is not newer than the last is ignored.
     pub fn observe(&mut self, scrape: &Scrape, situation: &Situation<'_>) {
         self.enter_step(situation);
+        if !self.references.is_newer(scrape) {
+            return;
+        }
         let increments = self.references.take(scrape, self.settings.interval_seconds);
         let known = [situation.stable, situation.candidate];
         let all: Vec<&Increment> = increments.counted.iter().filter(|increment| known.contains(&increment.revision.as_str())).collect();

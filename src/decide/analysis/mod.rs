@@ -41,7 +41,6 @@ pub use convention::{Convention, Counters, Source, Unmeasured};
 pub use judge::Judge;
 pub use state::{AnalysisState, SignalMemory, Unreadable};
 
-
 /// What the user asked for, with every default already filled in by `plan`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -126,6 +125,7 @@ pub struct Scrape {
 }
 
 /// A pod as the watches show it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a condition that Kubernetes reports of its own")]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PodState {
     /// Its uid.

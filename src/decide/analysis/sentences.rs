@@ -20,16 +20,15 @@ pub struct Comparison<'a> {
 /// "31 of 412 requests failed on 7f9c4d, 2 of 7 810 on a11ce0"; for latency in percent.
 pub fn compared(comparison: &Comparison<'_>) -> String {
     let Comparison { bound, candidate, stable, candidate_counts, stable_counts } = comparison;
-    let mut text = match bound {
+    let text = match bound {
         None => format!("{} of {} requests failed on {candidate}", grouped(candidate_counts.bad), grouped(candidate_counts.total)),
         Some(bound) => format!("{} of requests on {candidate} took over {}", percent(candidate_counts), milliseconds(*bound)),
     };
-    text.push_str(&match (bound, stable_counts) {
-        (_, None) => "; no control".to_owned(),
-        (None, Some(counts)) => format!(", {} of {} on {stable}", grouped(counts.bad), grouped(counts.total)),
-        (Some(_), Some(counts)) => format!(", {} on {stable}", percent(counts)),
-    });
-    text
+    match (bound, stable_counts) {
+        (_, None) => format!("{text}; no control"),
+        (None, Some(counts)) => format!("{text}, {} of {} on {stable}", grouped(counts.bad), grouped(counts.total)),
+        (Some(_), Some(counts)) => format!("{text}, {} on {stable}", percent(counts)),
+    }
 }
 
 /// "(e = 214, limit 100)".

@@ -1,5 +1,7 @@
 //! The worked examples (§15) and the properties (§16).
 
 mod examples;
+mod memory;
 mod properties;
 mod rollouts;
+mod world;

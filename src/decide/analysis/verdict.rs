@@ -132,7 +132,7 @@ impl Judge {
             (PendingReason::Silent, self.silent()),
             (PendingReason::NoCommonBuckets, latency && last.is_some_and(|last| last.no_common_buckets)),
             (PendingReason::UnknownConvention, last.is_some_and(|last| last.missing.is_some())),
-            (PendingReason::NoTraffic, memory.step.candidate == 0 && self.served_nothing(memory)),
+            (PendingReason::NoTraffic, self.had_its_chance(step) && memory.step.candidate == 0 && self.served_nothing(memory)),
             (PendingReason::NoControl, self.lacks_control(memory)),
             (PendingReason::StableBroken, memory.stable_broken()),
             (PendingReason::AlarmRising, step.rising() || memory.mostly_bad()),
@@ -142,6 +142,11 @@ impl Judge {
             (PendingReason::NotYetExcluded, !memory.residual_harm(step.situation.next_weight)),
         ];
         checks.into_iter().find(|(_, holds)| *holds).map(|(reason, _)| reason)
+    }
+
+    /// The first block of a step begins one interval after its weight and ends at a later scrape: before that, nothing can have been counted.
+    fn had_its_chance(&self, step: &Step<'_>) -> bool {
+        step.elapsed().is_some_and(|elapsed| elapsed >= SignedDuration::from_secs(3 * self.settings.interval_seconds))
     }
 
     /// Latency counts nothing while pods are young; what the candidate served then is known from the errors' count.

@@ -1,8 +1,8 @@
 //! Drift: does a live object still say what was rendered?
 //!
 //! Every rendered field has to be equal in the live object, quantities by their amount. What is live beyond that is a default of the API
-//! server or somebody else's label, and stays; except where an addition changes the meaning: lists are compared whole, and so are
-//! selectors, the rules of a `NetworkPolicy` and the metrics of an autoscaler.
+//! server or somebody else's label, and stays; except where an addition changes the meaning: lists are compared whole (where none was
+//! rendered, those that make other code run), and so are selectors, the rules of a `NetworkPolicy` and the metrics of an autoscaler.
 
 use serde_json::{Map, Value};
 
@@ -39,17 +39,26 @@ fn equal(name: &str, rendered: &Value, live: &Value, whole: bool) -> bool {
 
 fn fields(rendered: &Map<String, Value>, live: &Map<String, Value>, whole: bool) -> bool {
     let nothing_added = !whole || live.keys().all(|name| rendered.contains_key(name));
-    // A pod has its init containers or none: an added one runs code before the app's.
-    let foreign_start =
-        rendered.contains_key("containers") && live.contains_key("initContainers") && !rendered.contains_key("initContainers");
     nothing_added
-        && !foreign_start
+        && unasked(rendered, live).next().is_none()
         && rendered.iter().all(|(name, field)| match (name.as_str(), field, live.get(name)) {
             ("requests" | "limits", Value::Object(field), Some(Value::Object(live))) => amounts(field, live),
             ("sizeLimit" | "averageValue", field, Some(live)) => amount(field) == amount(live),
             (_, field, Some(live)) => equal(name, field, live, whole),
             (_, _, None) => false,
         })
+}
+
+/// Lists of a pod or container that were not rendered and make other code run, or the same code otherwise.
+fn unasked(rendered: &Map<String, Value>, live: &Map<String, Value>) -> impl Iterator<Item = &'static str> {
+    let lists: &[&str] = if rendered.contains_key("containers") {
+        &["initContainers"]
+    } else if rendered.contains_key("image") && rendered.contains_key("name") {
+        &["command", "args", "env", "envFrom", "volumeMounts"]
+    } else {
+        &[]
+    };
+    lists.iter().copied().filter(|list| live.contains_key(*list) && !rendered.contains_key(*list))
 }
 
 fn amounts(rendered: &Map<String, Value>, live: &Map<String, Value>) -> bool {
@@ -74,9 +83,7 @@ pub fn additions(rendered: &Value, live: &Value) -> Vec<String> {
 fn added(path: &str, name: &str, rendered: &Value, live: &Value, found: &mut Vec<String>) {
     match (rendered, live) {
         (Value::Object(rendered), Value::Object(live)) => {
-            if rendered.contains_key("containers") && live.contains_key("initContainers") && !rendered.contains_key("initContainers") {
-                found.push(format!("{path}/initContainers"));
-            }
+            found.extend(unasked(rendered, live).map(|list| format!("{path}/{list}")));
             for (name, field) in rendered {
                 if let Some(live) = live.get(name) {
                     added(&format!("{path}/{}", name.replace('~', "~0").replace('/', "~1")), name, field, live, found);
@@ -134,6 +141,13 @@ mod tests {
             ("an added metric", json!({"metrics": []}), json!({"metrics": [{"type": "Pods"}]}), false),
             ("an added container", deployment(json!([{"name": "app"}])), deployment(json!([{"name": "app"}, {"name": "miner"}])), false),
             ("an added init container", json!({"containers": []}), json!({"containers": [], "initContainers": [{"name": "miner"}]}), false),
+            ("another command", json!([{"name": "app", "image": "a"}]), json!([{"name": "app", "image": "a", "command": ["sh"]}]), false),
+            (
+                "an added variable",
+                json!({"name": "app", "image": "a"}),
+                json!({"name": "app", "image": "a", "env": [{"name": "X"}]}),
+                false,
+            ),
             (
                 "a container's defaults",
                 deployment(json!([{"name": "app"}])),
@@ -165,15 +179,15 @@ mod tests {
 
     #[test]
     fn what_others_added_to_whole_lists_is_named_from_the_end() {
-        let rendered =
-            json!({"spec": {"containers": [{"name": "app", "env": [{"name": "A"}]}], "ports": [{"name": "http"}], "args": ["x"]}});
+        let rendered = json!({"spec": {"containers": [{"name": "app", "image": "a", "env": [{"name": "A"}]}], "ports": [{"name": "http"}], "args": ["x"]}});
         let live = json!({"spec": {
             "initContainers": [{"name": "first"}],
-            "containers": [{"name": "miner"}, {"name": "app", "env": [{"name": "A"}, {"name": "B"}]}, {"name": "spy"}],
+            "containers": [{"name": "miner"}, {"name": "app", "image": "b", "args": ["-v"], "env": [{"name": "A"}, {"name": "B"}]}, {"name": "spy"}],
             "ports": [{"name": "http"}],
             "args": ["x", "y"],
         }});
-        let expected = ["/spec/initContainers", "/spec/containers/2", "/spec/containers/1/env/1", "/spec/containers/0"];
+        let expected =
+            ["/spec/initContainers", "/spec/containers/2", "/spec/containers/1/args", "/spec/containers/1/env/1", "/spec/containers/0"];
         assert_eq!(additions(&rendered, &live), expected);
         assert!(additions(&rendered, &rendered).is_empty());
     }

@@ -12,7 +12,7 @@ pub mod matching;
 pub mod network_policy;
 pub mod ownership;
 pub mod pod_template;
-mod probe;
+pub mod probe;
 pub mod quantity;
 mod record;
 mod scheduling;

@@ -33,14 +33,19 @@ pub fn liveness(given: Option<&Probe>, ports: &[Port]) -> Option<Value> {
     given.map(|probe| rendered(probe, ports, &LIVENESS))
 }
 
-/// The probe that needs nothing but a port. Only TCP can tell whether anybody listens.
+/// The port that is probed where none is named: the first one. Only TCP can tell whether anybody listens.
+#[must_use]
+pub fn default_port(ports: &[Port]) -> Option<&Port> {
+    ports.iter().find(|port| port.protocol.unwrap_or_default() == Protocol::Tcp)
+}
+
+/// The probe that needs nothing but a port.
 fn connection(ports: &[Port]) -> Option<Probe> {
-    let first = ports.iter().find(|port| port.protocol.unwrap_or_default() == Protocol::Tcp)?;
-    Some(Probe { tcp_socket: Some(TcpSocket { port: Some(first.name.clone()) }), ..Probe::default() })
+    default_port(ports).map(|_| Probe { tcp_socket: Some(TcpSocket { port: None }), ..Probe::default() })
 }
 
 fn rendered(probe: &Probe, ports: &[Port], pace: &Pace) -> Value {
-    let name = |given: &Option<String>| given.clone().or_else(|| ports.first().map(|port| port.name.clone()));
+    let name = |given: &Option<String>| given.clone().or_else(|| default_port(ports).map(|port| port.name.clone()));
     // The gRPC probe is the one that takes no names.
     let number = |given: &Option<String>| {
         let name = name(given)?;

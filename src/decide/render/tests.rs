@@ -161,8 +161,8 @@ fn a_revision_without_a_record_is_left_as_it_stands() {
 
 #[test]
 fn what_a_section_asked_for_goes_with_the_section() {
-    let kinds = |spec: &str| rendered(spec).keys().map(|key| key.kind).collect::<Vec<_>>();
     use Kind::{ConfigMap, Deployment, HorizontalPodAutoscaler, NetworkPolicy, PodDisruptionBudget, Service, ServiceAccount};
+    let kinds = |spec: &str| rendered(spec).keys().map(|key| key.kind).collect::<Vec<_>>();
     let cases = [
         ("the smallest", SMALLEST, vec![ServiceAccount, ConfigMap, PodDisruptionBudget, Deployment, Service]),
         ("nothing listens: no Service", "image: a", vec![ServiceAccount, ConfigMap, PodDisruptionBudget, Deployment]),

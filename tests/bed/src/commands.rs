@@ -25,7 +25,7 @@ Usage: plimsoll-bed COMMAND
               --fake-nodes N   nodes that only kwok plays (default 4, with --node 0)
               --keep           leave logs and audit log behind when the bed goes down
   down        take the bed away
-  status      say whether a bed is up, and which processes it has
+  status      say whether a bed is up, and how to use it
   build [controlplane|kubectl|node|metrics]
               build these parts (default: all) into the cache, so that nothing waits for it later
   kubectl …   run kubectl on the bed that is up

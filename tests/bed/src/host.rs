@@ -20,13 +20,14 @@ pub fn is_root() -> bool {
     user_id() == 0
 }
 
-/// The folder of locks and notes that beds of this user share, created with access for this user only.
+/// The folder of locks and notes that beds of this user share: in the cache, because locks stay when beds go.
 ///
 /// # Errors
 /// When the folder cannot be created or belongs to somebody else.
 pub fn runtime_directory() -> Result<PathBuf> {
-    // Not TMPDIR: two callers with different settings must see each other's locks.
-    let path = PathBuf::from(format!("/tmp/plimsoll-bed-{}", user_id()));
+    let cache = crate::build::cache()?;
+    fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
+    let path = cache.join("run");
     create_private(&path)?;
     Ok(path)
 }

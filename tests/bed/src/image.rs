@@ -174,7 +174,7 @@ impl Work {
         use std::sync::atomic::{AtomicU64, Ordering};
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = host::runtime_directory()?.join(format!("image-{}-{number}", std::process::id()));
+        let path = PathBuf::from(format!("/tmp/plimsoll-bed-image-{}-{number}", std::process::id()));
         host::create_private(&path)?;
         Ok(Self(path))
     }

@@ -100,10 +100,19 @@ pub fn try_lock(path: &Path) -> Result<Option<File>> {
         .open(path)
         .with_context(|| format!("cannot open {}", path.display()))?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
+        // Its last holder may have removed the file after we opened it: then somebody else may lock a new one.
+        Ok(()) => Ok(is_still(&file, path).then_some(file)),
         Err(std::fs::TryLockError::WouldBlock) => Ok(None),
         Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
+}
+
+/// Whether `path` still names the open file.
+fn is_still(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
+    let named = path.metadata().map(identity).ok();
+    named.is_some() && file.metadata().map(identity).ok() == named
 }
 
 fn recorded_directory(lock: &mut File) -> Result<Option<PathBuf>> {

@@ -79,7 +79,6 @@ async fn pods_run_for_real() {
         eprintln!("not run: the real node needs root");
         return;
     }
-    let before = traces();
     let bed = Bed::start(Options { fake_nodes: 1, ..Options::real() }).await.unwrap();
     let registry = bed.registry().unwrap().to_owned();
     push_images(&registry);
@@ -110,13 +109,15 @@ async fn pods_run_for_real() {
     .await;
     until("metrics-server has numbers", LIMIT, async || bed.kubectl(&["top", "pods"]).await.is_ok_and(|top| top.contains("web-"))).await;
 
+    let directory = bed.directory().to_owned();
+    assert!(traces(&directory).len() > 10, "this test would not notice what is left behind");
     bed.stop().await.unwrap();
-    assert_eq!(traces(), before, "left behind on this machine");
-    a_killed_supervisor_is_cleared_up_after(&before).await;
+    assert_eq!(traces(&directory), [""; 0], "left behind on this machine");
+    a_killed_supervisor_is_cleared_up_after().await;
 }
 
 /// In the same test, because there is one real node on a machine.
-async fn a_killed_supervisor_is_cleared_up_after(before: &[String]) {
+async fn a_killed_supervisor_is_cleared_up_after() {
     let bed = Bed::start(Options { metrics_server: false, ..Options::real() }).await.unwrap();
     let registry = bed.registry().unwrap().to_owned();
     push_images(&registry);
@@ -127,7 +128,7 @@ async fn a_killed_supervisor_is_cleared_up_after(before: &[String]) {
     let next = Bed::start(Options { fake_nodes: 0, ..Options::default() }).await.unwrap();
     assert!(!bed.directory().exists());
     next.stop().await.unwrap();
-    assert_eq!(traces(), before, "left behind by a killed supervisor");
+    assert_eq!(traces(bed.directory()), [""; 0], "left behind by a killed supervisor");
 }
 
 /// One request to port 80 without any library: the answer as it comes, or nothing.
@@ -141,17 +142,21 @@ fn get(address: &str, path: &str) -> String {
     answer
 }
 
-/// What a real node could leave behind on the machine.
-fn traces() -> Vec<String> {
+/// What the real node of the bed in `directory` left behind on the machine. Other beds may be at work meanwhile.
+fn traces(directory: &Path) -> Vec<String> {
     let run = |program: &str, arguments: &[&str]| host::run(program, arguments).unwrap_or_default();
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-    let mut traces: Vec<String> = mounts.lines().map(str::to_owned).collect();
-    traces.extend(run("ip", &["-brief", "link"]).lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()));
-    traces.extend(run("nft", &["list", "tables"]).lines().map(str::to_owned));
-    traces.extend(run("find", &["/sys/fs/cgroup", "-maxdepth", "2", "-name", "*plimsoll*"]).lines().map(str::to_owned));
-    traces.extend(run("find", &["/var/lib/cni", "/run/netns", "/run/containerd", "/var/log/containers"]).lines().map(str::to_owned));
-    for setting in ["net/ipv4/ip_forward", "vm/overcommit_memory", "kernel/panic"] {
-        traces.push(std::fs::read_to_string(format!("/proc/sys/{setting}")).unwrap());
+    let folder = directory.display().to_string();
+    let second = folder.split('-').nth(2).unwrap().to_owned();
+    let mut listed = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    listed += &run("ip", &["-brief", "link"]).replace(&format!("plimsoll{second} "), &folder);
+    listed += &run("ip", &["route", "show", "table", "all"]).replace(&format!("10.{second}."), &folder);
+    listed += &run("find", &["/sys/fs/cgroup", "-maxdepth", "2", "-name", &format!("plimsoll-bed-{second}")])
+        .replace(&format!("plimsoll-bed-{second}"), &folder);
+    listed += &run("grep", &["--recursive", "--no-messages", &folder, "/var/lib/cni", "/run/netns", "/run/containerd"]);
+    listed += &run("find", &["/var/log/containers", "-lname", &format!("{folder}*")]).replace("/var/log", &folder);
+    // No other real node: then the tables and settings of the machine are ours alone.
+    if !Path::new("/run/plimsoll-bed-node.lock").exists() {
+        listed += &run("nft", &["list", "tables"]).replace("kube-proxy", &folder);
     }
-    traces
+    listed.lines().filter(|line| line.contains(&folder)).map(str::to_owned).collect()
 }

@@ -108,8 +108,10 @@ fn what_is_missing_is_said() {
 #[test]
 fn what_cannot_be_told_for_certain_spoils_the_page() {
     let ok = "http_requests_total{code=\"200\"} 10\n";
-    let long =
-        format!("{ok}{}", (0..10_000).map(|index| format!("http_requests_total{{code=\"200\",user=\"{index}\"}} 1\n")).collect::<String>());
+    let long = format!(
+        "{ok}{}",
+        (0..10_000).map(|index| format!("http_requests_total{{code=\"200\",user=\"{index}\"}} 1\n")).collect::<Vec<_>>().concat()
+    );
     let count = |value: &str| Unmeasured::NotACount { metric: "http_requests_total".to_owned(), value: value.to_owned() };
     let cases = [
         ("NaN", "http_requests_total{code=\"500\"} NaN\n", count("NaN")),

@@ -1,6 +1,11 @@
 use super::*;
 
-fn samples(body: &str) -> Result<Vec<(String, Vec<(String, String)>, f64)>, Unmeasured> {
+/// Name, labels, value.
+type Found = (String, Vec<(String, String)>, f64);
+/// Why, line, name, labels, value.
+type Case = (&'static str, &'static str, &'static str, &'static [(&'static str, &'static str)], f64);
+
+fn samples(body: &str) -> Result<Vec<Found>, Unmeasured> {
     let mut found = Vec::new();
     for line in Exposition::new(body.as_bytes(), "text/plain; version=0.0.4")?.lines() {
         if let Line::Sample(sample) = line? {
@@ -13,8 +18,7 @@ fn samples(body: &str) -> Result<Vec<(String, Vec<(String, String)>, f64)>, Unme
 
 #[test]
 fn what_prometheus_reads_is_read() {
-    // why, line, name, labels, value
-    let cases: [(&str, &str, &str, &[(&str, &str)], f64); 18] = [
+    let cases: [Case; 18] = [
         ("no labels", "up 1", "up", &[], 1.0),
         ("empty braces", "up{} 1", "up", &[], 1.0),
         ("blanks anywhere", "up { a = \"b\" , c=\"d\" }\t2 ", "up", &[("a", "b"), ("c", "d")], 2.0),
@@ -67,7 +71,7 @@ fn what_is_no_exposition_is_named() {
 #[test]
 fn a_malformed_line_spoils_the_page_and_is_named() {
     let long = format!("up{{a=\"{}\"}} 1", "x".repeat(70_000));
-    let many = format!("up{{{}}} 1", (0..65).map(|index| format!("l{index}=\"x\",")).collect::<String>());
+    let many = format!("up{{{}}} 1", (0..65).map(|index| format!("l{index}=\"x\",")).collect::<Vec<_>>().concat());
     let cases = [
         ("a sample without a value", "up", "has no value"),
         ("labels, no value", "up{a=\"b\"}", "has no value"),

@@ -232,12 +232,13 @@ fn several_signals_come_worst_first() {
 
 #[test]
 fn why_pods_are_not_ready_in_their_own_words() {
-    let unready = |change: fn(&mut PodState)| {
+    type Change = fn(&mut PodState);
+    let unready = |change: Change| {
         let mut pods = vec![PodState { ready: false, ready_since: None, ..pod(CANDIDATE, 0) }, pod(CANDIDATE, 1)];
         change(&mut pods[0]);
         why_not_ready(&pods, CANDIDATE, at(100))
     };
-    let cases: [(fn(&mut PodState), &str); 12] = [
+    let cases: [(Change, &str); 12] = [
         (
             |pod| pod.unschedulable = Some("0/3 nodes are available: insufficient cpu".to_owned()),
             "it cannot be scheduled: 0/3 nodes are available: insufficient cpu",

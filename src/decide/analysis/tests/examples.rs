@@ -218,8 +218,8 @@ fn example_18_an_edge() {
 
 #[test]
 fn example_19_alone() {
-    let cases: [(f64, u64, &[(usize, f64)]); 3] =
-        [(0.012, 25, &[(1, 16.0), (2, 1530.0)]), (0.012, 5, &[(4, 0.681)]), (0.02, 15, &[(7, 97.3), (8, 284.0)])];
+    type Case = (f64, u64, &'static [(usize, f64)]);
+    let cases: [Case; 3] = [(0.012, 25, &[(1, 16.0), (2, 1530.0)]), (0.012, 5, &[(4, 0.681)]), (0.02, 15, &[(7, 97.3), (8, 284.0)])];
     for (limit, bad, expected) in cases {
         let (mut mixture, mut clock) = (Mixture::default(), Clock::default());
         for count in 1..=8 {

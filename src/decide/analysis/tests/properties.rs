@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::examples::{NULL, Run, block};
-use super::rollouts::{Traffic, World, at, errors, latency, settings};
+use super::world::{Traffic, World, at, errors, latency, settings};
 use crate::decide::analysis::sequential::{Counts, Dispersion, Null, alternatives, log_factor, log_factors};
 use crate::decide::analysis::{Counters, FailReason, Judge, PodSample, Scrape, SilentPod, Source, Verdict};
 
@@ -180,11 +180,19 @@ fn property_6_the_mean_of_a_factor_is_at_most_1_on_the_null() {
             for expected in [0.001, 0.02, 0.3] {
                 for null in [NULL, Null { ratio: 1.0, margin: 0.05 }] {
                     let factors = |x_s, x_c| log_factors(&block(n_s, x_s, n_c, x_c), expected, null, None, dispersion);
-                    let table: Vec<_> = (0..=n_s).flat_map(|x_s| (0..=n_c).map(move |x_c| (x_s, x_c))).map(|(x_s, x_c)| (x_s, x_c, factors(x_s, x_c))).collect();
+                    let table: Vec<_> = (0..=n_s)
+                        .flat_map(|x_s| (0..=n_c).map(move |x_c| (x_s, x_c)))
+                        .map(|(x_s, x_c)| (x_s, x_c, factors(x_s, x_c)))
+                        .collect();
                     for stable in [0.0005, 0.01, 0.1, 0.3, 0.6] {
                         let candidate = null.at(stable);
                         for alternative in 0..6 {
-                            let mean: f64 = table.iter().map(|(x_s, x_c, l)| probability(n_s, *x_s, stable) * probability(n_c, *x_c, candidate) * l[alternative].exp()).sum();
+                            let mean: f64 = table
+                                .iter()
+                                .map(|(x_s, x_c, l)| {
+                                    probability(n_s, *x_s, stable) * probability(n_c, *x_c, candidate) * l[alternative].exp()
+                                })
+                                .sum();
                             worst = worst.max(mean);
                             assert!(mean <= 1.0 + 1e-9, "{mean} at {n_s} {n_c} {expected} {stable} {alternative} {phi_s}");
                         }

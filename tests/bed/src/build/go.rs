@@ -142,7 +142,7 @@ impl Module {
         }
         let unfinished = self.directory.join(format!(".{}.unfinished", program.name));
         let flags = format!("-ldflags=-s -w {KUBERNETES_VERSION}");
-        let mut command = self.go(&["build", "-trimpath", &flags])?;
+        let mut command = self.go(&["build", "-trimpath", "-buildvcs=false", &flags])?;
         command.args(tags).arg("-o").arg(&unfinished).arg(program.package).envs(environment.iter().copied());
         let message = format!("building {} … (first time only, {})", program.name, program.duration);
         let log = self.directory.join(format!("{}.log", program.name));

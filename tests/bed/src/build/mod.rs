@@ -121,7 +121,7 @@ impl Part {
 }
 
 /// The cache of all parts: `$XDG_CACHE_HOME/plimsoll/bed`, by default under `~/.cache`.
-fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     let base = match std::env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()) {
         Some(base) => PathBuf::from(base),
         None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set: no place for the cache")?).join(".cache"),

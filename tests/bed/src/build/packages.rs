@@ -61,7 +61,8 @@ pub fn require(packages: &Packages) -> Result<()> {
     progress::say(&format!("installing Debian packages for {}: {names}", packages.purpose));
     let install = || {
         let mut command = Command::new(&apt);
-        command.args(["install", "--yes", "--no-install-recommends"]).args(&missing);
+        // Another bed may be installing as well.
+        command.args(["install", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"]).args(&missing);
         host::run_command(command.env("DEBIAN_FRONTEND", "noninteractive"))
     };
     // A fresh machine has no lists, or stale ones; one that is up to date saves the time.

@@ -92,6 +92,12 @@ pub fn cgroups(name: &str) -> Vec<PathBuf> {
 }
 
 fn create_cgroups(name: &str) -> Result<()> {
+    let root = Path::new("/sys/fs/cgroup");
+    // With cgroup v2 a group has the controllers that its parent passes on; the kubelet insists on all of them.
+    for controller in fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default().split_whitespace() {
+        // The kubelet says it better if it then misses one.
+        let _ = fs::write(root.join("cgroup.subtree_control"), format!("+{controller}"));
+    }
     for path in cgroups(name) {
         fs::create_dir_all(&path).with_context(|| format!("cannot create the cgroup {}", path.display()))?;
         initialize_cpuset(&path);

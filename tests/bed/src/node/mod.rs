@@ -27,8 +27,8 @@ pub use removal::remove;
 
 /// Bridge, packet filter tables and cgroups are the whole machine's, so the lock is, too.
 const LOCK: &str = "/run/plimsoll-bed-node.lock";
-/// Longer than another bed takes to tear down.
-const LOCK_LIMIT: Duration = Duration::from_secs(60);
+/// Longer than the tests of another bed take.
+const LOCK_LIMIT: Duration = Duration::from_secs(600);
 const READY_LIMIT: Duration = Duration::from_secs(120);
 /// The node's name in the cluster.
 pub(crate) const NAME: &str = "real-1";
@@ -36,6 +36,13 @@ pub(crate) const NAME: &str = "real-1";
 /// The right to run the real node of this machine, until dropped or until this process ends.
 pub(crate) struct Claim {
     _lock: File,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // While the lock is still held; whoever waits for it notices that the file is another one.
+        let _ = fs::remove_file(LOCK);
+    }
 }
 
 /// Checks that this machine can run a real node, and takes the right to do so.
@@ -69,14 +76,20 @@ fn wait_for_lock(stop: &Stop) -> Result<File> {
             return Ok(lock);
         }
         let mut holder = String::new();
-        File::open(LOCK).and_then(|mut file| file.read_to_string(&mut holder)).context("cannot read the node's lock file")?;
+        // Gone if its holder has just ended.
+        let _ = File::open(LOCK).and_then(|mut file| file.read_to_string(&mut holder));
         let holder = holder.trim();
+        // A bed that was started to stay would be waited for in vain.
+        let command = fs::read_to_string(format!("/proc/{holder}/cmdline")).unwrap_or_default();
+        if command.split('\0').any(|word| word == "--detached") {
+            bail!("the real node of this machine is in use by the bed that is up (process {holder}), one at a time: make bed-down");
+        }
         if !said {
             progress::say(&format!("the real node of this machine is in use by process {holder}; waiting for its end"));
             said = true;
         }
         if Instant::now() > deadline {
-            bail!("the real node of this machine is still in use by process {holder}: one at a time (make bed-down?)");
+            bail!("the real node of this machine is still in use by process {holder}: one at a time");
         }
         stop.pause(Duration::from_millis(500))?;
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::kubelet::{cgroup, cgroups};
 use super::sysctl;
 use crate::network::Network;
+use crate::slot::try_lock;
 use crate::{host, processes};
 
 /// How often an undoing is tried again while the kernel still lets go of dying processes.
@@ -28,6 +29,10 @@ pub fn remove(directory: &Path, network: Network) {
     }
     remove_notes(directory);
     sysctl::restore(directory);
+    // Held by our own bed, or by the next one, unless its holder was killed.
+    if let Ok(Some(_lock)) = try_lock(Path::new(super::LOCK)) {
+        let _ = fs::remove_file(super::LOCK);
+    }
 }
 
 fn end_pods(network: Network) {

@@ -166,8 +166,7 @@ fn service(document: &Document, config_maps: &BTreeMap<String, Contents>, argume
     if !faults.is_empty() {
         return Err(faults);
     }
-    let mut service: ProductionService =
-        serde_json::from_value(value).map_err(|error| fault("", format!("cannot be read: {error}")))?;
+    let mut service: ProductionService = serde_json::from_value(value).map_err(|error| fault("", format!("cannot be read: {error}")))?;
     service.metadata.namespace.get_or_insert_with(|| arguments.namespace.clone());
     service.metadata.uid = Some(UID.to_owned());
     service.status = None;
@@ -226,7 +225,14 @@ fn yaml(services: &[Rendered]) -> Result<String> {
     let mut text = String::new();
     for service in services {
         let Rendered { plan, objects } = service;
-        writeln!(text, "# ProductionService {} in namespace {}: revision {}, {} objects.", plan.name, plan.namespace, plan.revision, objects.len())?;
+        writeln!(
+            text,
+            "# ProductionService {} in namespace {}: revision {}, {} objects.",
+            plan.name,
+            plan.namespace,
+            plan.revision,
+            objects.len()
+        )?;
         writeln!(text, "# The uid {UID} stands for the one that the cluster gives.")?;
         for object in objects {
             writeln!(text, "---\n{}", serde_saphyr::to_string(object)?.trim_end())?;

@@ -28,7 +28,8 @@ fn blocks() -> Vec<(String, String)> {
         let mut lines = text.lines().enumerate();
         while let Some((number, line)) = lines.next() {
             if line.trim_start().starts_with("```yaml") {
-                let block: Vec<&str> = lines.by_ref().map(|(_, line)| line).take_while(|line| !line.trim_start().starts_with("```")).collect();
+                let block: Vec<&str> =
+                    lines.by_ref().map(|(_, line)| line).take_while(|line| !line.trim_start().starts_with("```")).collect();
                 blocks.push((format!("{}:{}", page.display(), number + 1), block.join("\n")));
             }
         }

@@ -71,12 +71,19 @@ fn the_same_objects_as_json_and_from_standard_input() {
     let list: Value = serde_json::from_str(&printed(&["render", "-f", "examples/minimal.yaml", "-o", "json"], "")).unwrap();
     assert_eq!((list["apiVersion"].as_str(), list["kind"].as_str()), (Some("v1"), Some("List")));
     let kinds: Vec<_> = list["items"].as_array().unwrap().iter().filter_map(|item| item["kind"].as_str()).collect();
-    assert_eq!(kinds, ["ServiceAccount", "ConfigMap", "PodDisruptionBudget", "Deployment", "Service"], "in the order in which they are applied");
+    assert_eq!(
+        kinds,
+        ["ServiceAccount", "ConfigMap", "PodDisruptionBudget", "Deployment", "Service"],
+        "in the order in which they are applied"
+    );
     let file = std::fs::read_to_string(repository().join("examples/minimal.yaml")).unwrap();
     let yaml = printed(&["render", "-f", "-"], &file);
     assert_eq!(yaml, printed(&["render", "-f", "examples/minimal.yaml"], ""));
     let documents: Vec<Value> = serde_saphyr::from_multiple(&yaml).unwrap();
-    assert_eq!(documents.iter().filter(|document| !document.is_null()).collect::<Vec<_>>(), list["items"].as_array().unwrap().iter().collect::<Vec<_>>());
+    assert_eq!(
+        documents.iter().filter(|document| !document.is_null()).collect::<Vec<_>>(),
+        list["items"].as_array().unwrap().iter().collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -94,16 +101,40 @@ fn what_the_api_server_accepts_is_rendered() {
 fn each_fault_is_said_with_its_line_and_its_remedy() {
     let cases = [
         // why                        spec                                                                            said
-        ("a typing error",            "spec:\n  image: shop:1\n  replcas: 3\n",                                        "-:6: spec.replcas: there is no such field; did you mean replicas?"),
-        ("a wrong type",              "spec:\n  image: shop:1\n  replicas: \"3\"\n",                                   "-:6: spec.replicas: is \"3\": write a whole number, without quotes."),
-        ("beyond a limit",            "spec:\n  image: shop:1\n  replicas: 1001\n",                                    "-:6: spec.replicas: 1001 is above 1000. Number of pods, 0 to 1000."),
-        ("something missing",         "spec:\n  ports: []\n",                                                          "-:4: spec.image: is missing: write it."),
-        ("an unknown word",           "spec:\n  image: shop:1\n  network:\n    policy: closed\n",                      "-:7: spec.network.policy: \"closed\" is not known: write one of open, isolated."),
-        ("deep inside",               "spec:\n  image: shop:1\n  ports:\n  - name: http\n    port: 0\n",               "-:8: spec.ports[0].port: 0 is below 1."),
-        ("only decide can tell",      "spec:\n  image: shop:1\n  config: {configMapRefs: [{name: flags}]}\n",          "-:6: spec.config.configMapRefs[0].name: ConfigMap flags does not exist in this namespace; create it (here: add it to this file"),
-        ("a weight out of reach",     "spec:\n  image: shop:1\n  rollout:\n    strategy:\n      canary:\n        steps: [{weight: 90}]\n", "-:9: spec.rollout.strategy.canary.steps[0].weight: 90 percent cannot be reached"),
-        ("a share out of range",      "spec:\n  image: shop:1\n  rollout:\n    analysis: {falseAlarm: \"90%\"}\n",     "spec.rollout.analysis.falseAlarm"),
-        ("no spec at all",            "",                                                                              "-:1: spec: is empty: write a map of fields."),
+        ("a typing error", "spec:\n  image: shop:1\n  replcas: 3\n", "-:6: spec.replcas: there is no such field; did you mean replicas?"),
+        (
+            "a wrong type",
+            "spec:\n  image: shop:1\n  replicas: \"3\"\n",
+            "-:6: spec.replicas: is \"3\": write a whole number, without quotes.",
+        ),
+        (
+            "beyond a limit",
+            "spec:\n  image: shop:1\n  replicas: 1001\n",
+            "-:6: spec.replicas: 1001 is above 1000. Number of pods, 0 to 1000.",
+        ),
+        ("something missing", "spec:\n  ports: []\n", "-:4: spec.image: is missing: write it."),
+        (
+            "an unknown word",
+            "spec:\n  image: shop:1\n  network:\n    policy: closed\n",
+            "-:7: spec.network.policy: \"closed\" is not known: write one of open, isolated.",
+        ),
+        ("deep inside", "spec:\n  image: shop:1\n  ports:\n  - name: http\n    port: 0\n", "-:8: spec.ports[0].port: 0 is below 1."),
+        (
+            "only decide can tell",
+            "spec:\n  image: shop:1\n  config: {configMapRefs: [{name: flags}]}\n",
+            "-:6: spec.config.configMapRefs[0].name: ConfigMap flags does not exist in this namespace; create it (here: add it to this file",
+        ),
+        (
+            "a weight out of reach",
+            "spec:\n  image: shop:1\n  rollout:\n    strategy:\n      canary:\n        steps: [{weight: 90}]\n",
+            "-:9: spec.rollout.strategy.canary.steps[0].weight: 90 percent cannot be reached",
+        ),
+        (
+            "a share out of range",
+            "spec:\n  image: shop:1\n  rollout:\n    analysis: {falseAlarm: \"90%\"}\n",
+            "spec.rollout.analysis.falseAlarm",
+        ),
+        ("no spec at all", "", "-:1: spec: is empty: write a map of fields."),
     ];
     for (why, spec, said) in cases {
         let answer = refused(&["render", "-f", "-"], &format!("{SHOP}{spec}"));
@@ -116,12 +147,16 @@ fn each_fault_is_said_with_its_line_and_its_remedy() {
 #[test]
 fn what_is_no_service_is_refused_or_passed_over() {
     let cases = [
-        ("nothing",             "",                                                        "-:1: there is no ProductionService in this file"),
-        ("no YAML",             "a: [1\nb: 2\n",                                           "-:2: this is not YAML"),
-        ("another version",     "apiVersion: plimsoll.dev/v1\nkind: ProductionService\n",  "-:1: apiVersion: \"plimsoll.dev/v1\" is not known: write plimsoll.dev/v1alpha1"),
-        ("no kind",             "apiVersion: v1\n",                                        "-:1: kind is missing"),
-        ("another kind",        "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n",     "passed over: Secret x on line 2"),
-        ("no name",             "apiVersion: plimsoll.dev/v1alpha1\nkind: ProductionService\nspec: {image: a}\n", "metadata.name: is missing"),
+        ("nothing", "", "-:1: there is no ProductionService in this file"),
+        ("no YAML", "a: [1\nb: 2\n", "-:2: this is not YAML"),
+        (
+            "another version",
+            "apiVersion: plimsoll.dev/v1\nkind: ProductionService\n",
+            "-:1: apiVersion: \"plimsoll.dev/v1\" is not known: write plimsoll.dev/v1alpha1",
+        ),
+        ("no kind", "apiVersion: v1\n", "-:1: kind is missing"),
+        ("another kind", "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n", "passed over: Secret x on line 2"),
+        ("no name", "apiVersion: plimsoll.dev/v1alpha1\nkind: ProductionService\nspec: {image: a}\n", "metadata.name: is missing"),
     ];
     for (why, file, said) in cases {
         let answer = refused(&["render", "-f", "-"], file);

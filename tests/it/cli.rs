@@ -180,15 +180,26 @@ fn config_maps_of_the_file_are_part_of_the_revision() {
 #[test]
 fn the_committed_definition_is_printed() {
     let committed = std::fs::read_to_string(repository().join("crds/plimsoll.dev_productionservices.yaml")).unwrap();
-    assert_eq!(printed(&["crd"], ""), committed);
+    assert!(printed(&["crd"], "") == committed, "crds/ is old: run `make crds`");
     let chart = std::fs::read_to_string(repository().join("charts/plimsoll/files/crds.yaml")).unwrap();
-    assert_eq!(chart, committed, "the chart's copy is old: run `make crds`");
+    assert!(chart == committed, "the chart's copy is old: run `make crds`");
+}
+
+#[test]
+fn a_scenario_is_played_offline() {
+    let timeline = printed(&["simulate", "examples/scenarios/canary-good.yaml"], "");
+    assert!(timeline.contains("promoted") && !timeline.contains("VIOLATED"), "{timeline}");
+    assert_eq!(printed(&["simulate", "examples/scenarios/canary-good.yaml"], ""), timeline, "the same seed, the same timeline");
+    let answer = refused(&["simulate", "no-such-file.yaml"], "");
+    assert!(answer.contains("cannot read no-such-file.yaml"), "{answer}");
+    let answer = refused(&["simulate", "examples/minimal.yaml"], "");
+    assert!(answer.contains("examples/minimal.yaml"), "{answer}");
 }
 
 #[test]
 fn help_names_every_subcommand() {
     let help = printed(&["--help"], "");
-    for subcommand in ["run", "status", "render", "crd"] {
+    for subcommand in ["run", "status", "render", "simulate", "crd"] {
         assert!(help.contains(&format!("\n  {subcommand} ")), "{subcommand}: {help}");
         assert!(printed(&[subcommand, "--help"], "").contains("Usage: plimsoll"), "{subcommand}");
     }

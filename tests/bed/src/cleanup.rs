@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::network::Network;
-use crate::{host, processes};
+use crate::{host, node, processes};
 
 /// Removes everything that carries the mark of the bed in `directory`: processes, addresses, files.
 /// Nothing here fails: what is already gone is gone, and what cannot be removed is left for the next attempt.
@@ -14,6 +14,7 @@ pub fn remove_leftovers(directory: &Path, network: Network) {
         return;
     }
     processes::kill_marked(directory);
+    node::remove(directory, network);
     remove_route(network);
     let _ = fs::remove_dir_all(directory);
 }

@@ -38,6 +38,8 @@ pub fn start(site: &Site, slot: &mut Slot, processes: &mut Processes, stop: &Sto
         ("use-service-account-credentials", "true"),
         ("leader-elect", "false"),
         ("horizontal-pod-autoscaler-sync-period", "5s"),
+        // Its default lies outside the bed's folder.
+        ("flex-volume-plugin-dir", &path(&site.directory.join("flex-volume"))),
         // HPA ignores pods younger than this; a test does not wait five minutes for it.
         ("horizontal-pod-autoscaler-cpu-initialization-period", "10s"),
         ("horizontal-pod-autoscaler-initial-readiness-delay", "5s"),

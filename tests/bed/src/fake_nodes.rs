@@ -108,7 +108,7 @@ fn wait_until_usable(site: &Site, processes: &mut Processes, stop: &Stop) -> Res
 }
 
 /// Whether an object is a node that takes pods.
-fn is_usable(node: &Value) -> bool {
+pub(crate) fn is_usable(node: &Value) -> bool {
     let taints = node["spec"]["taints"].as_array().map_or(&[] as &[Value], Vec::as_slice);
     let starting = taints.iter().any(|taint| taint["key"].as_str().unwrap_or_default().starts_with("node.kubernetes.io/"));
     let conditions = node["status"]["conditions"].as_array().map_or(&[] as &[Value], Vec::as_slice);

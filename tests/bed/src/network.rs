@@ -8,12 +8,6 @@ pub struct Network {
 }
 
 impl Network {
-    /// All addresses of the bed.
-    #[must_use]
-    pub fn whole(self) -> String {
-        format!("10.{}.0.0/16", self.second)
-    }
-
     /// Pods of fake nodes. As root these addresses lead to this machine itself.
     #[must_use]
     pub fn fake_pods(self) -> String {
@@ -36,6 +30,12 @@ impl Network {
     #[must_use]
     pub fn gateway(self) -> String {
         format!("10.{}.128.1", self.second)
+    }
+
+    /// The name of the bridge that joins the pods of the real node.
+    #[must_use]
+    pub fn bridge(self) -> String {
+        format!("plimsoll{}", self.second)
     }
 
     /// `ClusterIP`s.

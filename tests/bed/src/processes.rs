@@ -86,19 +86,6 @@ impl Processes {
         Ok(())
     }
 
-    /// Ends one process at once and waits for its end.
-    pub fn stop(&mut self, name: &str) {
-        self.children.retain_mut(|(found, child)| {
-            if found != name {
-                return true;
-            }
-            // The process may have ended by itself.
-            let _ = child.kill();
-            let _ = child.wait();
-            false
-        });
-    }
-
     /// Ends all processes at once: their state is thrown away with them.
     pub fn stop_all(&mut self) {
         let groups: Vec<String> = self.children.iter().map(|(_, child)| format!("-{}", child.id())).collect();

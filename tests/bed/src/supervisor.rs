@@ -16,7 +16,7 @@ use crate::processes::Processes;
 use crate::site::Site;
 use crate::slot::Slot;
 use crate::stop::Stop;
-use crate::{cleanup, control_plane, fake_nodes, progress};
+use crate::{cleanup, control_plane, fake_nodes, node, progress};
 
 /// How a bed is held.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,6 +44,8 @@ pub fn hold(options: &Options, holding: Holding) -> Result<()> {
 }
 
 fn run(options: &Options, holding: Holding, stop: &Stop) -> Result<()> {
+    // Before the builds: whoever cannot run the node is told at once.
+    let claim = if options.real_node { Some(node::claim(stop)?) } else { None };
     build(options, stop)?;
     let mut slot = Slot::claim()?;
     let site = Site::create(&mut slot, options)?;
@@ -55,11 +57,13 @@ fn run(options: &Options, holding: Holding, stop: &Stop) -> Result<()> {
         Ok(())
     });
     processes.stop_all();
+    node::remove(&site.directory, site.network);
     cleanup::remove_route(site.network);
     if !holding.keep_files {
         fs::remove_dir_all(&site.directory).with_context(|| format!("cannot remove {}", site.directory.display()))?;
     }
     slot.forget()?;
+    drop(claim);
     outcome
 }
 
@@ -80,17 +84,26 @@ pub fn build(options: &Options, stop: &Stop) -> Result<()> {
 }
 
 fn start(site: &Site, slot: &mut Slot, processes: &mut Processes, stop: &Stop) -> Result<Description> {
+    if site.options.real_node {
+        node::prepare(site)?;
+    }
     let step = progress::Step::begin("starting the control plane …");
     control_plane::start(site, slot, processes, stop)?;
     fake_nodes::start(site, processes, stop)?;
     step.end();
+    let mut registry = None;
+    if site.options.real_node {
+        let step = progress::Step::begin("starting the real node …");
+        registry = Some(node::start(site, slot, processes, stop)?);
+        step.end();
+    }
     Ok(Description {
         directory: site.directory.clone(),
         kubeconfig: site.kubeconfig(),
         server: site.server(),
         certificate_authority: site.authority.certificate(),
         audit_log: site.audit_log(),
-        registry: None,
+        registry,
         pod_cidr: site.network.fake_pods(),
         real_node: site.options.real_node,
         supervisor: std::process::id(),

@@ -100,9 +100,8 @@ fn counting_plan(snapshot: &Snapshot, planned: &Result<plan::Plan, Vec<plan::Ref
     let memory = snapshot.service.status.as_ref()?.rollout.as_ref()?;
     let candidate = memory.progress.as_ref().map(|progress| &progress.revision);
     let accepted = candidate.into_iter().chain(memory.stable.as_ref());
-    accepted.filter_map(|revision| Some((revision, snapshot.records.get(revision)?))).next().map(|(revision, record)| {
-        plan::plan_of_record(snapshot, revision, &record.spec)
-    })
+    let mut records = accepted.filter_map(|revision| Some((revision, snapshot.records.get(revision)?)));
+    records.next().map(|(revision, record)| plan::plan_of_record(snapshot, revision, &record.spec))
 }
 
 /// Decides: what is the new status, what is to be written, and when to look again. Pure and total.

@@ -343,10 +343,10 @@ fn metrics(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Option<
     let named = |name: &str| spec.ports.iter().find(|port| port.name == name);
     let port = match &metrics.port {
         Some(name) => named(name).or_else(|| {
-            let names: Vec<_> = spec.ports.iter().map(|port| port.name.as_str()).collect();
+            let ports: Vec<_> = spec.ports.iter().map(|port| port.name.as_str()).collect();
             refusals.push(Refusal::new(
                 "UnknownPort",
-                format!("spec.observability.metrics.port: {name:?} is not one of spec.ports ({})", names.join(", ")),
+                format!("spec.observability.metrics.port: {name:?} is not one of spec.ports ({})", ports.join(", ")),
             ));
             None
         }),
@@ -369,4 +369,54 @@ fn metrics(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Option<
         path: metrics.path.unwrap_or_else(|| METRICS_PATH.to_owned()),
         convention: metrics.convention.unwrap_or_default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(replicas: i32, rollout: serde_json::Value) -> Plan {
+        let spec = serde_json::json!({"image": "a:1", "ports": [{"name": "http", "port": 80}], "rollout": rollout});
+        let service = ProductionService::new("shop", serde_json::from_value(spec).unwrap());
+        plan_of(&service, &service.spec, "r".to_owned(), replicas, &mut Vec::new())
+    }
+
+    fn shapes(plan: &Plan) -> Vec<(i32, i32)> {
+        (0..=plan.steps()).map(|step| plan.shape(step)).map(|shape| (shape.candidate, shape.stable)).collect()
+    }
+
+    #[test]
+    fn weights_become_pods() {
+        let canary = |weights: &[i32], surge: &str| {
+            let steps: Vec<_> = weights.iter().map(|weight| serde_json::json!({"weight": weight})).collect();
+            serde_json::json!({"strategy": {"canary": {"steps": steps}}, "surge": surge})
+        };
+        let rolling = |surge: &str| serde_json::json!({"strategy": {"rolling": {}}, "surge": surge});
+        let cases = [
+            ("with a full surge stable keeps its pods", 10, canary(&[10, 25, 50], "100%"), vec![(2, 10), (4, 10), (10, 10), (10, 10)]),
+            ("three replicas: one pod is the least", 3, canary(&[5, 50], "100%"), vec![(1, 3), (3, 3), (3, 3)]),
+            ("with a small surge stable shrinks", 4, canary(&[20, 60], "25%"), vec![(1, 4), (3, 2), (4, 1)]),
+            ("what cannot be reached is full", 4, canary(&[60], "100%"), vec![(4, 4), (4, 4)]),
+            ("slices of the surge", 4, rolling("25%"), vec![(1, 4), (2, 3), (3, 2), (4, 1)]),
+            ("the default of two replicas", 2, rolling("25%"), vec![(1, 2), (2, 1)]),
+            ("one replica has no step before full", 1, rolling("25%"), vec![(1, 1)]),
+            ("everything at once", 3, rolling("100%"), vec![(3, 3)]),
+            ("nothing serves", 0, rolling("25%"), vec![(0, 0)]),
+        ];
+        for (why, replicas, rollout, expected) in cases {
+            assert_eq!(shapes(&planned(replicas, rollout)), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn defaults() {
+        let plan = planned(2, serde_json::json!({}));
+        assert_eq!(plan.way, Way::Rolling { soak_seconds: 10 });
+        assert_eq!((plan.bake_seconds, plan.progress_deadline_seconds, plan.most_pods()), (60, 600, 3));
+        assert_eq!(plan.metrics, None, "without objectives nothing is measured");
+        let plan = planned(2, serde_json::json!({"strategy": {"canary": {}}}));
+        let soaks = [10, 25, 50].map(|weight| PlannedStep { weight, soak_seconds: 60 });
+        assert_eq!(plan.way, Way::Canary { steps: soaks.to_vec() });
+        assert_eq!(plan.most_pods(), 4);
+    }
 }

@@ -242,10 +242,16 @@ pub fn clip_memory(memory: &mut Memory, quarantined: &mut [Quarantined]) {
             *text = clipped(text);
         }
     };
-    quarantined.iter_mut().for_each(|entry| clip(&mut entry.reason));
-    memory.last.iter_mut().for_each(|last| clip(&mut last.message));
-    for progress in &mut memory.progress {
+    for entry in quarantined {
+        clip(&mut entry.reason);
+    }
+    if let Some(last) = &mut memory.last {
+        clip(&mut last.message);
+    }
+    if let Some(progress) = &mut memory.progress {
         clip(&mut progress.sentence);
-        progress.cause.iter_mut().for_each(|cause| clip(&mut cause.message));
+        if let Some(cause) = &mut progress.cause {
+            clip(&mut cause.message);
+        }
     }
 }

@@ -61,7 +61,7 @@ pub fn identity(spec: &ProductionServiceSpec, config_maps: &BTreeMap<String, Con
 #[must_use]
 pub fn digest(value: &Value) -> String {
     let hash = Sha256::digest(value.to_string());
-    hash.iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+    hash.iter().take(5).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// What the user asked for, in one form for every way of writing it.

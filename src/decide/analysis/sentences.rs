@@ -51,7 +51,7 @@ pub fn excluded(excess: f64) -> String {
         return "no excess is excluded yet".to_owned();
     }
     let points = excess * 100.0;
-    let word = if points > 1.0 { "points" } else { "point" };
+    let word = if (points - 1.0).abs() < 1e-9 { "point" } else { "points" };
     format!("an excess above {points} {word} is excluded (95%)")
 }
 

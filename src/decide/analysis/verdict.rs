@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::component::Component;
 use super::exclusion::Exclusion;
 use super::judge::Judge;
 use super::objective::ObjectiveMemory;
@@ -228,11 +229,13 @@ impl Judge {
         let soak = SignedDuration::from_secs(step.situation.soak_seconds);
         let unheard = matches!(first, Some(PendingReason::SourceDown | PendingReason::Silent));
         let rising = step.rising() || memory.mostly_bad();
+        // Patience is for evidence that comes slowly, not for a comparison that cannot be made.
+        let compared = !self.lacks_control(memory) && !memory.stable_broken();
         let passes = if step.situation.baking {
             elapsed >= soak && !unheard && !memory.mostly_bad() && (!rising || elapsed >= soak.saturating_add(soak))
         } else {
             let patience = soak.max(SignedDuration::from_secs(PATIENCE_SECONDS));
-            let harmless = memory.residual_harm(step.situation.next_weight) || elapsed >= patience;
+            let harmless = memory.residual_harm(step.situation.next_weight) || (compared && elapsed >= patience);
             elapsed >= soak && !unheard && !rising && memory.step.candidate >= self.settings.min_requests && harmless
         };
         (!passes).then(|| first.unwrap_or(PendingReason::NotYetExcluded))
@@ -248,8 +251,8 @@ impl Judge {
             (PendingReason::NoCommonBuckets, latency && last.is_some_and(|last| last.no_common_buckets)),
             (PendingReason::UnknownConvention, last.is_some_and(|last| last.missing.is_some())),
             (PendingReason::NoTraffic, memory.step.candidate == 0 && self.served_nothing(memory)),
-            (PendingReason::NoControl, memory.step.stable == 0 && memory.step.candidate > 0 && self.alone_clock().is_none()),
-            (PendingReason::StableBroken, memory.components.iter().any(super::component::Component::stable_broken)),
+            (PendingReason::NoControl, self.lacks_control(memory)),
+            (PendingReason::StableBroken, memory.stable_broken()),
             (PendingReason::AlarmRising, step.rising() || memory.mostly_bad()),
             (PendingReason::WarmingUp, self.is_warming_up(memory, step)),
             (PendingReason::Soaking, step.elapsed().is_none_or(|elapsed| elapsed < soak)),
@@ -263,6 +266,11 @@ impl Judge {
     fn served_nothing(&self, memory: &ObjectiveMemory) -> bool {
         let latency = matches!(memory.objective.kind, ObjectiveKind::Latency { .. });
         !latency || self.recent.iter().all(|recent| recent.candidate.values().all(|(total, _)| *total == 0))
+    }
+
+    /// Only the candidate has served, and it is not judged alone.
+    fn lacks_control(&self, memory: &ObjectiveMemory) -> bool {
+        memory.step.stable == 0 && memory.step.candidate > 0 && self.alone_clock().is_none()
     }
 
     fn is_warming_up(&self, memory: &ObjectiveMemory, step: &Step<'_>) -> bool {
@@ -361,6 +369,10 @@ impl ObjectiveMemory {
     /// u: the least excess that is excluded.
     fn excluded(&self) -> f64 {
         self.components.first().and_then(|component| component.exclusion.as_ref()).map_or(1.0, Exclusion::excluded)
+    }
+
+    fn stable_broken(&self) -> bool {
+        self.components.iter().any(Component::stable_broken)
     }
 
     /// What is not yet excluded would, at the next weight, harm no more than may be risked.

@@ -11,6 +11,7 @@ use crate::api::status::{Cause, CauseReason, Command, Stage};
 
 /// What there is to know before a move.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own, and the table below reads by their names")]
 pub struct Seen {
     /// Why the candidate has to go back, worst first, if anything says so.
     pub cause: Option<Cause>,
@@ -60,12 +61,10 @@ pub enum Move {
 pub fn next(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
     match stage {
         Stage::Starting if seen.reached => Move::Finish,
-        Stage::Starting => Move::Stay,
         // Going back is the way out of everything, also when it waits itself; it never turns round.
         Stage::RollingBack if seen.can_go_back => Move::Narrow,
-        Stage::RollingBack => Move::Stay,
         Stage::Draining if seen.drained => Move::Finish,
-        Stage::Draining => Move::Stay,
+        Stage::Starting | Stage::RollingBack | Stage::Draining => Move::Stay,
         Stage::Shifting | Stage::Soaking | Stage::Baking => forward(stage, ordered, seen),
     }
 }
@@ -83,10 +82,8 @@ fn forward(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
         _ if seen.empty => Move::TakeOver,
         (Stage::Shifting | Stage::Soaking, Some(Command::PromoteFull)) => Move::Full,
         (Stage::Shifting, _) if seen.reached || seen.late => Move::Watch,
-        (Stage::Shifting, _) => Move::Stay,
         (Stage::Baking, ordered) if seen.can_take_over && (seen.passed || ordered.is_some()) => Move::TakeOver,
-        (Stage::Soaking, Some(_)) => Move::Advance,
-        (Stage::Soaking, None) if seen.passed => Move::Advance,
+        (Stage::Soaking, ordered) if seen.passed || ordered.is_some() => Move::Advance,
         _ => Move::Stay,
     }
 }

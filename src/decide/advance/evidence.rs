@@ -1,0 +1,56 @@
+//! Evidence that goes into the memory: with every decision, and else every 30 seconds.
+
+use jiff::{Timestamp, ToSpan as _};
+
+use super::super::analysis::{EvidenceCounts, Judge, Verdict};
+use super::super::judgement::Judgement;
+use crate::api::status::{Moment, ObjectiveReport, Progress};
+
+/// Seconds between two writes of evidence that decides nothing: 500 rollouts must not mean 100 writes a second.
+const SAVE_SECONDS: i64 = 30;
+
+/// Whether sentence and evidence are written now: the rollout moves, the verdict of an objective changed, or it is time.
+#[must_use]
+pub fn due(progress: &Progress, judgement: &Judgement, moved: bool, now: Timestamp) -> bool {
+    let changed = || judgement.assessment.is_some() && words(&verdicts(judgement)) != words(&progress.verdicts);
+    moved || progress.saved.is_none_or(|saved| now >= saved.0 + SAVE_SECONDS.seconds()) || changed()
+}
+
+/// Writes the judge's state and its verdicts into the memory.
+pub fn save(progress: &mut Progress, judgement: &mut Judgement, now: Timestamp) {
+    let found = verdicts(judgement);
+    if let Some(judge) = &mut judgement.judge {
+        progress.saved = Some(Moment(now));
+        // In memory the judge becomes what is written: a restart changes nothing after it.
+        progress.analysis = Some(Judge::state(judge));
+    }
+    if judgement.assessment.is_some() {
+        progress.verdicts = found;
+    }
+}
+
+fn words(verdicts: &[ObjectiveReport]) -> Vec<(&str, Option<&str>)> {
+    verdicts.iter().map(|report| (report.verdict.as_str(), report.reason.as_deref())).collect()
+}
+
+fn verdicts(judgement: &Judgement) -> Vec<ObjectiveReport> {
+    let of = |counts: EvidenceCounts| format!("{} of {}", counts.bad, counts.total);
+    let objectives = judgement.assessment.iter().flat_map(|assessment| &assessment.objectives);
+    objectives
+        .map(|objective| {
+            let (verdict, reason) = match objective.verdict {
+                Verdict::Pass => ("Pass", None),
+                Verdict::Fail(reason) => ("Fail", Some(format!("{reason:?}"))),
+                Verdict::Pending(reason) => ("Pending", Some(format!("{reason:?}"))),
+            };
+            ObjectiveReport {
+                name: objective.name.clone(),
+                verdict: verdict.to_owned(),
+                reason,
+                evidence: format!("{:.3e}", objective.e),
+                candidate: of(objective.candidate),
+                stable: of(objective.stable),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,66 @@
+//! What there is to know before a move.
+
+use jiff::ToSpan as _;
+
+use super::super::facts::Facts;
+use super::super::judgement::Judgement;
+use super::super::strategy::Front;
+use super::super::strategy::canary::Seen;
+use super::Input;
+use crate::api::status::{Cause, CauseReason, Memory, Progress, Stage};
+
+/// Seconds after the front Service is seen to leave a revision out before its pods are taken: endpoints reach every proxy in that time. The
+/// pods' own preStop sleep comes on top.
+pub const DRAIN_SECONDS: i64 = 2;
+
+/// Looks at pods, clocks, spec, commands and the judge's word.
+#[must_use]
+pub fn look(input: &Input<'_>, progress: &Progress, memory: &Memory, judgement: &Judgement, abort: bool) -> Seen {
+    let (plan, facts) = (input.plan, input.facts);
+    let stable = memory.stable.as_deref().unwrap_or_default();
+    let shape = plan.shape(progress.step);
+    let deployed = facts.deployed(&progress.revision).asked.is_some();
+    let (ready, stable_ready) = (facts.ready(&progress.revision), facts.ready(stable));
+    let late = input.now >= progress.deadline.0;
+    let candidate_ready = deployed && ready >= shape.candidate;
+    Seen {
+        cause: cause(input, progress, stable, judgement, abort),
+        reached: match progress.stage {
+            Stage::Starting => deployed && ready >= plan.replicas,
+            _ => candidate_ready && stable_ready >= shape.stable,
+        },
+        late,
+        candidate_ready,
+        held: input.held || plan.revision != progress.revision,
+        passed: judgement.passed(),
+        can_take_over: ready >= plan.replicas,
+        // What cannot be had by the deadline is not waited for: some pods of stable beat all of a bad candidate's.
+        can_go_back: stable_ready >= plan.replicas || (stable_ready > 0 && (ready == 0 || late)),
+        drained: progress.weight_since.is_some_and(|since| input.now >= since.0 + DRAIN_SECONDS.seconds()) && narrowed(facts, progress, stable),
+        empty: plan.replicas == 0,
+    }
+}
+
+/// The front Service is seen to send everything to the revision that shall have it. Without ports there is no such Service, and nothing to wait
+/// for.
+#[must_use]
+pub fn narrowed(facts: &Facts, progress: &Progress, stable: &str) -> bool {
+    let winner = if progress.cause.is_some() { stable } else { &progress.revision };
+    facts.front.as_ref().is_none_or(|front| *front == Front::One(winner.to_owned()))
+}
+
+/// Worst news first: what a person ordered, what the spec asks for now, what the pods show, what the numbers say.
+fn cause(input: &Input<'_>, progress: &Progress, stable: &str, judgement: &Judgement, abort: bool) -> Option<Cause> {
+    let because = |reason, why: String| Some(Cause { reason, message: format!("rolled back at {:.0}%: {why}", judgement.weight) });
+    let (wanted, candidate) = (&input.plan.revision, &progress.revision);
+    if abort {
+        return because(CauseReason::Abort, format!("{candidate} was aborted by spec.control.abort"));
+    }
+    if input.accepted && wanted == stable {
+        return because(CauseReason::Reverted, format!("the spec went back from {candidate} to {stable}"));
+    }
+    if input.accepted && wanted != candidate {
+        return because(CauseReason::Superseded, format!("the spec went on from {candidate} to {wanted}"));
+    }
+    judgement.failure()
+}

@@ -1,0 +1,86 @@
+//! What a rollout waits for, in one sentence that says for what and until when.
+
+use super::super::analysis::{PodState, signals};
+use super::super::judgement::Judgement;
+use super::super::plan::Plan;
+use super::super::strategy::canary::Seen;
+use super::Input;
+use crate::api::status::{Progress, Stage};
+
+/// A step's name for people: `step 1/3`, or `full`.
+#[must_use]
+pub fn step_name(plan: &Plan, step: i32) -> String {
+    if step >= plan.steps() { "full".to_owned() } else { format!("step {}/{}", step + 1, plan.steps()) }
+}
+
+/// What is waited for.
+#[must_use]
+pub fn waiting(input: &Input<'_>, progress: &Progress, judgement: &Judgement, seen: &Seen) -> String {
+    let (plan, revision) = (input.plan, &progress.revision);
+    let ready = input.facts.ready(revision);
+    let until = progress.deadline.0.strftime("%H:%M:%S");
+    match progress.stage {
+        Stage::Starting => {
+            format!("{ready} of {} pods of {revision} are ready, waiting until {until} for one more{}", plan.replicas, because(input, revision))
+        }
+        Stage::Shifting if !seen.candidate_ready => format!(
+            "{}: {ready} of {} pods of {revision} are ready, waiting until {until} for one more{}",
+            step_name(plan, progress.step),
+            plan.shape(progress.step).candidate,
+            because(input, revision)
+        ),
+        Stage::Shifting => format!("{}: waiting until {until} for the pods of the running revision", step_name(plan, progress.step)),
+        Stage::Soaking | Stage::Baking => judgement.sentence().unwrap_or_default(),
+        Stage::RollingBack => {
+            let cause = progress.cause.as_ref().map(|cause| cause.message.as_str()).unwrap_or_default();
+            format!("{cause}; waiting until {until} for the running revision to have {} pods ready", plan.replicas)
+        }
+        Stage::Draining => match &progress.cause {
+            Some(cause) => cause.message.clone(),
+            None => format!("{revision} serves everything; the pods of the revision before it drain"),
+        },
+    }
+}
+
+/// The weight is in force: what is watched now, and for how long.
+#[must_use]
+pub fn watching(plan: &Plan, progress: &Progress, full: bool) -> String {
+    let shape = plan.shape(progress.step);
+    format!(
+        "{}: {} of {} pods are {}'s, asked {}%; watched for {} s",
+        if full { "bake".to_owned() } else { step_name(plan, progress.step) },
+        shape.candidate,
+        shape.candidate + shape.stable,
+        progress.revision,
+        plan.asked_weight(progress.step),
+        if full { plan.bake_seconds } else { plan.soak_seconds(progress.step) }
+    )
+}
+
+/// What became of the pods that did not become ready in time.
+#[must_use]
+pub fn too_late(input: &Input<'_>, revision: &str, wanted: i32) -> String {
+    format!(
+        "{} of {wanted} pods of {revision} became ready, and not one more in {} s{}",
+        input.facts.ready(revision),
+        input.plan.progress_deadline_seconds,
+        because(input, revision)
+    )
+}
+
+/// Why the first revision cannot come up, if it cannot.
+#[must_use]
+pub fn blocked(input: &Input<'_>, progress: &Progress, judgement: &Judgement) -> Option<String> {
+    let refused = !input.facts.refused.is_empty();
+    let signal = judgement.signals.iter().find(|signal| signal.outcome == signals::Outcome::Fail || refused);
+    let late = || (input.now >= progress.deadline.0).then(|| too_late(input, &progress.revision, input.plan.replicas));
+    signal.map(|signal| signal.sentence.clone()).or_else(late)
+}
+
+/// `: ` and the pods' own reason for not being ready, if they have one.
+fn because(input: &Input<'_>, revision: &str) -> String {
+    let pods: Vec<PodState> = input.snapshot.pods.iter().map(|pod| pod.state.clone()).collect();
+    let refused = input.facts.refused.iter().find(|refused| refused.revision == revision).map(|refused| refused.message.clone());
+    let why = refused.or_else(|| signals::why_not_ready(&pods, revision, input.now));
+    why.map(|why| format!(": {why}")).unwrap_or_default()
+}

@@ -1,0 +1,116 @@
+//! `plimsoll run`: the operator.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::controller::lease::LeaseSettings;
+use crate::controller::telemetry::{self, LogFormat};
+use crate::controller::{self, Settings, client};
+
+/// Run the operator.
+#[derive(Debug, Args)]
+#[command(after_help = "Ends by SIGTERM or ctrl-C: what is under way is finished and the lease given up, within 10 seconds.")]
+pub struct Arguments {
+    /// Address of /livez, /readyz and /metrics.
+    #[arg(long, env = "PLIMSOLL_METRICS_ADDRESS", default_value = "127.0.0.1:8080")]
+    metrics_address: SocketAddr,
+    /// Format of the log lines on standard error.
+    #[arg(long, env = "PLIMSOLL_LOG_FORMAT", value_enum, default_value = "text")]
+    log_format: LogFormat,
+    /// error, warn, info, debug or trace; or a filter as of tracing's EnvFilter.
+    #[arg(long, env = "PLIMSOLL_LOG_LEVEL", default_value = "info")]
+    log_level: String,
+    /// Namespaces to serve, separated by commas. Default: all of them.
+    #[arg(long, env = "PLIMSOLL_WATCH_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE")]
+    watch_namespaces: Vec<String>,
+    /// Watch nodes, so that pods lost with their node are not held against a version. Needs the right to list and watch nodes.
+    #[arg(long, env = "PLIMSOLL_WATCH_NODES")]
+    watch_nodes: bool,
+    /// Namespace of the lease by which one of several replicas leads. Default: the operator's own, from POD_NAMESPACE or the kubeconfig.
+    #[arg(long, env = "PLIMSOLL_LEASE_NAMESPACE", value_name = "NAMESPACE")]
+    lease_namespace: Option<String>,
+    /// Name of the lease.
+    #[arg(long, env = "PLIMSOLL_LEASE_NAME", default_value = "plimsoll", value_name = "NAME")]
+    lease_name: String,
+    /// Lead without a lease. Only where no second replica runs.
+    #[arg(long, env = "PLIMSOLL_NO_LEASE", conflicts_with = "lease_namespace")]
+    no_lease: bool,
+    /// Services that are looked at side by side.
+    #[arg(long, env = "PLIMSOLL_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    concurrency: u16,
+    /// A kubeconfig. Default: $KUBECONFIG, ~/.kube/config, or the pod's own service account.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig. Default: its current one.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// Namespace that the operator's pod runs in.
+    #[arg(long, env = "POD_NAMESPACE", hide = true)]
+    pod_namespace: Option<String>,
+    /// Name of the operator's pod.
+    #[arg(long, env = "POD_NAME", hide = true)]
+    pod_name: Option<String>,
+}
+
+/// Runs until a signal says stop.
+///
+/// # Errors
+/// When the operator cannot begin.
+pub fn run(arguments: Arguments) -> anyhow::Result<()> {
+    telemetry::log(arguments.log_format, &arguments.log_level)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        let config = configuration(arguments.kubeconfig.clone(), arguments.context.clone()).await?;
+        let settings = settings(arguments, &config);
+        controller::run(client::client(config)?, settings, stopped_by_signal()?).await
+    })
+}
+
+async fn configuration(kubeconfig: Option<PathBuf>, context: Option<String>) -> anyhow::Result<Config> {
+    if kubeconfig.is_none() && context.is_none() {
+        return Config::infer().await.context("no kubeconfig, and not in a pod with a service account");
+    }
+    let kubeconfig = match kubeconfig {
+        Some(path) => Kubeconfig::read_from(&path).with_context(|| format!("cannot read {}", path.display()))?,
+        None => Kubeconfig::read()?,
+    };
+    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+    Config::from_custom_kubeconfig(kubeconfig, &options).await.context("this kubeconfig cannot be used")
+}
+
+fn settings(arguments: Arguments, config: &Config) -> Settings {
+    let operator_namespace = arguments.pod_namespace.unwrap_or_else(|| config.default_namespace.clone());
+    let instance = arguments.pod_name.unwrap_or_else(|| "plimsoll".into());
+    let lease = (!arguments.no_lease).then(|| LeaseSettings {
+        namespace: arguments.lease_namespace.unwrap_or_else(|| operator_namespace.clone()),
+        name: arguments.lease_name,
+        identity: controller::identity(&instance),
+    });
+    Settings {
+        metrics_address: arguments.metrics_address,
+        watch_namespaces: arguments.watch_namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect(),
+        watch_nodes: arguments.watch_nodes,
+        lease,
+        concurrency: arguments.concurrency.into(),
+        operator_namespace,
+        instance,
+    }
+}
+
+fn stopped_by_signal() -> anyhow::Result<CancellationToken> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::info!("asked to stop");
+        stopped.cancel();
+    });
+    Ok(stop)
+}

@@ -1,0 +1,180 @@
+//! The requests that plimsoll makes, each with a deadline, on untyped objects: one small place that knows URLs and verbs.
+
+use std::time::Duration;
+
+use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Request;
+use kube::{Client, Error};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::object::FIELD_MANAGER;
+use super::queue::Key;
+use super::telemetry::Telemetry;
+use crate::decide::render::ownership::SERVICE;
+use crate::decide::{Kind, ObjectKey};
+
+/// Longer than the retry budget: a request that takes longer has an unknown outcome.
+const DEADLINE: Duration = Duration::from_secs(40);
+/// The API server hands out cluster addresses one at a time; a burst of creations only makes all of them slow.
+const SERVICES_AT_ONCE: usize = 2;
+const GROUP: &str = "/apis/plimsoll.dev/v1alpha1";
+
+/// The API server.
+pub struct Access {
+    client: Client,
+    telemetry: Telemetry,
+    service_creations: Semaphore,
+}
+
+impl Access {
+    /// Requests by this client, counted there.
+    #[must_use]
+    pub fn new(client: Client, telemetry: Telemetry) -> Self {
+        Self { client, telemetry, service_creations: Semaphore::new(SERVICES_AT_ONCE) }
+    }
+
+    /// An object of ours as it is now; `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn get(&self, namespace: &str, key: &ObjectKey) -> kube::Result<Option<Value>> {
+        absent(self.ask(children(namespace, key.kind).get(&key.name, &GetParams::default())).await)
+    }
+
+    /// The service as it is now; `None` if there is none.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn service(&self, key: &Key) -> kube::Result<Option<Value>> {
+        absent(self.ask(services(&key.namespace).get(&key.name, &GetParams::default())).await)
+    }
+
+    /// The service's objects of a kind as they are now, not as a cache of the server's remembers them.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn list(&self, key: &Key, kind: Kind) -> kube::Result<Vec<Value>> {
+        self.labelled(&children(&key.namespace, kind), key).await
+    }
+
+    /// The service's pods as they are now.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn pods(&self, key: &Key) -> kube::Result<Vec<Value>> {
+        self.labelled(&Request::new(format!("/api/v1/namespaces/{}/pods", key.namespace)), key).await
+    }
+
+    /// Writes the status of the service, under the resourceVersion that `object` carries.
+    ///
+    /// # Errors
+    /// As the server answers; a conflict if the service has changed since.
+    pub async fn write_status(&self, key: &Key, object: &Value) -> kube::Result<Value> {
+        let body = serde_json::to_vec(object).map_err(Error::SerdeError)?;
+        self.telemetry.wrote("ProductionService", "status");
+        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+        self.ask(services(&key.namespace).replace_subresource("status", &key.name, &parameters, body)).await
+    }
+
+    /// Gives the service's scale subresource a value.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn scale(&self, key: &Key, replicas: i32) -> kube::Result<Value> {
+        self.telemetry.wrote("ProductionService", "scale");
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        self.ask(services(&key.namespace).patch_subresource("scale", &key.name, &owned(false), &patch)).await
+    }
+
+    /// Applies an object server-side, as its own field manager.
+    ///
+    /// # Errors
+    /// As the server answers; a conflict if another manager holds one of the fields (without `force`), or if uid or resourceVersion in the
+    /// body are not those of the live object.
+    pub async fn apply(&self, namespace: &str, key: &ObjectKey, body: &Value, force: bool) -> kube::Result<Value> {
+        let creates_service = key.kind == Kind::Service && body["metadata"]["uid"].is_null();
+        let _turn = if creates_service { self.service_creations.acquire().await.ok() } else { None };
+        self.telemetry.wrote(key.kind.names().1, "apply");
+        self.ask(children(namespace, key.kind).patch(&key.name, &owned(force), &Patch::Apply(body))).await
+    }
+
+    /// Deletes an object if it still is the one that was seen, and its pods with it in the background.
+    ///
+    /// # Errors
+    /// As the server answers; a conflict if it has changed since.
+    pub async fn delete(&self, namespace: &str, key: &ObjectKey, uid: &str, resource_version: &str) -> kube::Result<()> {
+        self.telemetry.wrote(key.kind.names().1, "delete");
+        let seen = Preconditions { uid: Some(uid.to_owned()), resource_version: Some(resource_version.to_owned()) };
+        let parameters = DeleteParams::background().preconditions(seen);
+        self.ask(children(namespace, key.kind).delete(&key.name, &parameters)).await.map(|_| ())
+    }
+
+    /// Sends an event, or counts one up.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn event(&self, namespace: &str, event: &Value, again: bool) -> kube::Result<()> {
+        let events = Request::new(format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events"));
+        let request = if again {
+            let name = event["metadata"]["name"].as_str().unwrap_or_default();
+            events.patch(name, &PatchParams::default(), &Patch::Merge(json!({"series": event["series"]})))
+        } else {
+            events.create(&PostParams::default(), serde_json::to_vec(event).map_err(Error::SerdeError)?)
+        };
+        self.ask(request).await.map(|_| ())
+    }
+
+    /// Whether the API server knows `ProductionServices`.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn is_defined(&self) -> kube::Result<bool> {
+        let request = http::Request::get(GROUP).body(Vec::new()).map_err(Error::HttpError)?;
+        let resources = absent(within(self.client.request::<Value>(request)).await)?;
+        let named = |resource: &Value| resource["name"] == "productionservices";
+        Ok(resources.is_some_and(|list| list["resources"].as_array().is_some_and(|list| list.iter().any(named))))
+    }
+
+    async fn labelled(&self, request: &Request, key: &Key) -> kube::Result<Vec<Value>> {
+        let list = self.ask(request.list(&ListParams::default().labels(&format!("{SERVICE}={}", key.name)))).await?;
+        Ok(match list {
+            Value::Object(mut list) => match list.remove("items") {
+                Some(Value::Array(items)) => items,
+                _ => Vec::new(),
+            },
+            _ => Vec::new(),
+        })
+    }
+
+    async fn ask(&self, request: Result<http::Request<Vec<u8>>, kube::core::request::Error>) -> kube::Result<Value> {
+        within(self.client.request(request.map_err(Error::BuildRequest)?)).await
+    }
+}
+
+async fn within<T>(answer: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    timeout(DEADLINE, answer).await.unwrap_or_else(|late| Err(Error::Service(Box::new(late))))
+}
+
+fn absent<T>(answer: kube::Result<T>) -> kube::Result<Option<T>> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn children(namespace: &str, kind: Kind) -> Request {
+    let (api_version, _, plural) = kind.names();
+    let root = if api_version.contains('/') { "apis" } else { "api" };
+    Request::new(format!("/{root}/{api_version}/namespaces/{namespace}/{plural}"))
+}
+
+fn services(namespace: &str) -> Request {
+    Request::new(format!("{GROUP}/namespaces/{namespace}/productionservices"))
+}
+
+fn owned(force: bool) -> PatchParams {
+    PatchParams { force, field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
+}

@@ -1,0 +1,196 @@
+//! Apply: status first, under the resourceVersion that the decision was made from; then the objects, in order, up to the first that fails.
+//!
+//! - A *creation* is an apply after a fresh read found nothing, without force: whatever stands there by then and is not ours stays as it is.
+//! - A *change* carries the uid and the resourceVersion that were seen. It is repeated with force where somebody else has taken one of its fields:
+//!   the body holds nothing but the fields that are ours to set, and only objects that are ours are changed.
+//! - A *deletion* carries both as preconditions.
+//! - After a write whose outcome is unknown, the next reconcile asks the API server before it decides anything.
+
+use serde_json::{Value, json};
+
+use super::Context;
+use super::cache::Source;
+use super::error::Error;
+use super::notes::kept_of_record;
+use super::object::text;
+use super::observe;
+use super::queue::Key;
+use crate::decide::{Decision, Kind, ObjectKey, Snapshot, Write};
+
+/// Writes the status if it differs from the one that was read. Returns whether it did.
+///
+/// # Errors
+/// [`Error::Stale`] if the service has changed since; nothing was written then.
+pub async fn status(context: &Context, key: &Key, snapshot: &Snapshot, raw: Value, decision: &Decision) -> Result<bool, Error> {
+    if snapshot.service.status.as_ref() == Some(&decision.status) {
+        return Ok(false);
+    }
+    let mut object = raw;
+    object["status"] = json!(decision.status);
+    match context.access.write_status(key, &object).await {
+        Ok(written) => {
+            context.cache.wrote(Source::Services, written);
+            Ok(true)
+        }
+        Err(kube::Error::Api(answer)) if answer.is_conflict() || answer.is_not_found() => {
+            match context.access.service(key).await {
+                Ok(Some(service)) => {
+                    context.cache.put(Source::Services, service);
+                }
+                Ok(None) => {
+                    context.cache.remove(Source::Services, &object);
+                }
+                Err(_) => context.cache.doubt(key),
+            }
+            Err(Error::Stale)
+        }
+        Err(source) => {
+            context.cache.doubt(key);
+            Err(Error::Status { source })
+        }
+    }
+}
+
+/// Carries the writes out, in order.
+///
+/// # Errors
+/// The first that fails; those before it stand.
+pub async fn writes(context: &Context, key: &Key, snapshot: &Snapshot, writes: &[Write]) -> Result<(), Error> {
+    for write in writes {
+        match write {
+            Write::Create { key: object, body } => create(context, key, snapshot, object, body).await?,
+            Write::Apply { key: object, body, .. } => change(context, key, object, body).await?,
+            Write::Delete { key: object, uid, resource_version } => delete(context, key, object, uid, resource_version).await?,
+            Write::Scale { replicas } => scale(context, key, *replicas).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn create(context: &Context, key: &Key, snapshot: &Snapshot, object: &ObjectKey, body: &Value) -> Result<(), Error> {
+    if let Some(found) = read(context, key, object).await? {
+        return Err(meet(context, key, snapshot, object, found));
+    }
+    match context.access.apply(&key.namespace, object, body, false).await {
+        Ok(written) => {
+            took(context, key, object, written);
+            Ok(())
+        }
+        // Somebody was faster: look who.
+        Err(kube::Error::Api(answer)) if answer.is_conflict() => match read(context, key, object).await? {
+            Some(found) => Err(meet(context, key, snapshot, object, found)),
+            None => Err(Error::Moved { object: object.to_string() }),
+        },
+        Err(source) => Err(failed(context, key, "create", object, source)),
+    }
+}
+
+async fn change(context: &Context, key: &Key, object: &ObjectKey, body: &Value) -> Result<(), Error> {
+    let mut answer = context.access.apply(&key.namespace, object, body, false).await;
+    if let Err(kube::Error::Api(refusal)) = &answer
+        && is_about_managers(refusal)
+    {
+        tracing::info!(service = %key, %object, "taking back fields that are ours: {}", refusal.message);
+        answer = context.access.apply(&key.namespace, object, body, true).await;
+    }
+    match answer {
+        Ok(written) => {
+            took(context, key, object, written);
+            Ok(())
+        }
+        Err(kube::Error::Api(refusal)) if refusal.is_conflict() || refusal.is_not_found() => {
+            Err(moved(context, key, object, text(body, "/metadata/uid")).await)
+        }
+        Err(source) => Err(failed(context, key, "change", object, source)),
+    }
+}
+
+async fn delete(context: &Context, key: &Key, object: &ObjectKey, uid: &str, resource_version: &str) -> Result<(), Error> {
+    match context.access.delete(&key.namespace, object, uid, resource_version).await {
+        Ok(()) => context.cache.bury(key, object, uid),
+        Err(kube::Error::Api(refusal)) if refusal.is_not_found() => context.cache.bury(key, object, uid),
+        Err(kube::Error::Api(refusal)) if refusal.is_conflict() => return Err(moved(context, key, object, uid).await),
+        Err(source) => return Err(failed(context, key, "delete", object, source)),
+    }
+    Ok(())
+}
+
+async fn scale(context: &Context, key: &Key, replicas: i32) -> Result<(), Error> {
+    let failed = |source| {
+        context.cache.doubt(key);
+        Error::Apply { verb: "scale", object: format!("ProductionService {}", key.name), source }
+    };
+    context.access.scale(key, replicas).await.map_err(failed)?;
+    // The answer is the scale, not the service, which has a new resourceVersion now.
+    if let Some(service) = context.access.service(key).await.map_err(failed)? {
+        context.cache.put(Source::Services, service);
+    }
+    Ok(())
+}
+
+/// Looks again at what was met under our names although no watch shows it.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn look_again(context: &Context, key: &Key, snapshot: &Snapshot) -> Result<(), Error> {
+    let met: Vec<_> = context.notes.with(key, |note| note.met.keys().cloned().collect());
+    for object in met {
+        let found = read(context, key, &object).await?;
+        context.notes.with(key, |note| note.met.remove(&object));
+        if let Some(found) = found {
+            meet(context, key, snapshot, &object, found);
+        }
+    }
+    Ok(())
+}
+
+async fn read(context: &Context, key: &Key, object: &ObjectKey) -> Result<Option<Value>, Error> {
+    context.access.get(&key.namespace, object).await.map_err(|source| Error::Observe { what: object.to_string(), source })
+}
+
+/// Something stands where we wanted to create: the next snapshot shows it, and the decision says what that means.
+fn meet(context: &Context, key: &Key, snapshot: &Snapshot, object: &ObjectKey, found: Value) -> Error {
+    context.cache.put(Source::Children(object.kind), found.clone());
+    let uid = snapshot.service.metadata.uid.as_deref().unwrap_or_default();
+    let child = observe::child(found, object.kind, &key.name, uid);
+    context.notes.with(key, |note| note.met.insert(object.clone(), child));
+    Error::Moved { object: object.to_string() }
+}
+
+fn took(context: &Context, key: &Key, object: &ObjectKey, written: Value) {
+    if object.kind == Kind::ConfigMap {
+        let uid: Box<str> = text(&written, "/metadata/uid").into();
+        context.notes.with(key, |note| note.records.insert(uid, kept_of_record(&written)));
+    }
+    context.notes.with(key, |note| note.met.remove(object));
+    context.cache.wrote(Source::Children(object.kind), written);
+}
+
+/// The object is not the one that was seen: see what it is now.
+async fn moved(context: &Context, key: &Key, object: &ObjectKey, uid: &str) -> Error {
+    context.notes.with(key, |note| note.met.remove(object));
+    match read(context, key, object).await {
+        Ok(Some(found)) => {
+            if text(&found, "/metadata/uid") != uid {
+                context.cache.bury(key, object, uid);
+            }
+            context.cache.put(Source::Children(object.kind), found);
+        }
+        Ok(None) => context.cache.bury(key, object, uid),
+        Err(_) => context.cache.doubt(key),
+    }
+    Error::Moved { object: object.to_string() }
+}
+
+fn failed(context: &Context, key: &Key, verb: &'static str, object: &ObjectKey, source: kube::Error) -> Error {
+    // What the server has answered is known; anything else may have been carried out.
+    if !matches!(&source, kube::Error::Api(answer) if answer.code < 500) {
+        context.cache.doubt(key);
+    }
+    Error::Apply { verb, object: object.to_string(), source }
+}
+
+fn is_about_managers(refusal: &kube::core::Status) -> bool {
+    let causes = refusal.details.iter().flat_map(|details| &details.causes);
+    refusal.is_conflict() && causes.into_iter().any(|cause| cause.reason == "FieldManagerConflict")
+}

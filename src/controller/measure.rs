@@ -1,0 +1,161 @@
+//! Measure: one HTTP request to each pod that is due, beside the reconcile, never inside it: an endpoint that hangs delays nobody, not even the
+//! abort of its own service. The round's result wakes the service.
+//!
+//! The other side may be hostile. Each answer gets five seconds in all, a mebibyte after decompression, four kibibytes of headers, no redirect, no
+//! proxy, no connection that is used twice; only the address that Kubernetes gave to the pod is asked. What is kept is counters or a reason.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt as _, stream};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::clock::Clock;
+use super::telemetry::Telemetry;
+use crate::api::objective;
+use crate::decide::Request;
+use crate::decide::analysis::{PodSample, Scrape, SilentPod, convention};
+
+/// Time for one answer. Not above the shortest interval that a spec may ask for.
+const ANSWER: Duration = Duration::from_secs(5);
+/// Time for a round: pods that were not reached by then are silent.
+const ROUND: Duration = Duration::from_secs(10);
+const PODS_AT_ONCE: usize = 16;
+/// Requests of all services together; a hanging one costs a socket and a few kibibytes.
+const REQUESTS: usize = 1024;
+/// Bodies beyond their first [`SMALL`] bytes that may be in memory together.
+const LARGE_BODIES: usize = 48;
+const SMALL: usize = 64 << 10;
+const HEADER_BYTES: usize = 4 << 10;
+
+/// Asks pods.
+pub struct Pods {
+    client: reqwest::Client,
+    requests: Semaphore,
+    large_bodies: Semaphore,
+    telemetry: Telemetry,
+}
+
+impl Pods {
+    /// Ready to ask.
+    ///
+    /// # Errors
+    /// When no HTTP client can be built.
+    pub fn new(telemetry: Telemetry) -> reqwest::Result<Self> {
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .http1_only()
+            .pool_max_idle_per_host(0)
+            .referer(false)
+            .user_agent(concat!("plimsoll/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { client, requests: Semaphore::new(REQUESTS), large_bodies: Semaphore::new(LARGE_BODIES), telemetry })
+    }
+
+    /// Asks all of them, and waits for all answers or the end of the round.
+    pub async fn round(self: Arc<Self>, requests: Vec<Request>) -> Scrape {
+        let end = Clock.instant() + ROUND;
+        let asked = stream::iter(requests).map(|request| {
+            let pods = self.clone();
+            async move {
+                let answer = match tokio::time::timeout_at(end.min(Clock.instant() + ANSWER), pods.ask(&request)).await {
+                    Ok(answer) => answer,
+                    Err(_) => Err(format!("no answer within {} s", ANSWER.as_secs())),
+                };
+                pods.telemetry.measured(answer.is_ok());
+                (request, answer)
+            }
+        });
+        let answers: Vec<_> = asked.buffer_unordered(PODS_AT_ONCE).collect().await;
+        let mut scrape = Scrape { at: Clock.now(), samples: Vec::new(), silent: Vec::new() };
+        for (request, answer) in answers {
+            match answer {
+                Ok(sample) => scrape.samples.push(sample),
+                Err(why) => scrape.silent.push(SilentPod { pod: request.pod, revision: request.revision, why }),
+            }
+        }
+        scrape
+    }
+
+    async fn ask(&self, request: &Request) -> Result<PodSample, String> {
+        let ip: IpAddr = request.ip.parse().map_err(|_| "the pod has no address".to_owned())?;
+        if !is_pods(ip) {
+            return Err(format!("{ip} is not an address that a pod can have"));
+        }
+        let _turn = self.requests.acquire().await.map_err(|closed| closed.to_string())?;
+        let url = format!("http://{}{}", SocketAddr::new(ip, request.port), request.path);
+        let accept = (ACCEPT, "text/plain;version=0.0.4");
+        let answer = self.client.get(url).header(accept.0, accept.1).send().await.map_err(|error| reason(&error))?;
+        let headers: usize = answer.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if headers > HEADER_BYTES {
+            return Err(format!("headers of {headers} bytes; {HEADER_BYTES} are read"));
+        }
+        if answer.status() != 200 {
+            return Err(format!("status {}", answer.status()));
+        }
+        let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let body = self.body(answer).await?;
+        let now = Clock.now();
+        let counters = convention::read(&body, &content_type, convention_of(request)).map_err(|why| why.to_string())?;
+        Ok(PodSample {
+            pod: request.pod.clone(),
+            revision: request.revision.clone(),
+            at: counters.at.unwrap_or(now),
+            started: request.started,
+            ready_since: request.ready_since,
+            counters,
+        })
+    }
+
+    /// The body, up to one byte more than is allowed: enough to see that it is too large.
+    async fn body(&self, mut answer: reqwest::Response) -> Result<Vec<u8>, String> {
+        let mut body = Vec::new();
+        let mut large = None;
+        while let Some(chunk) = answer.chunk().await.map_err(|error| reason(&error))? {
+            let room = convention::MAX_BODY_BYTES + 1 - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if body.len() > convention::MAX_BODY_BYTES {
+                break;
+            }
+            if body.len() > SMALL && large.is_none() {
+                large = Some(self.large_bodies.acquire().await.map_err(|closed| closed.to_string())?);
+            }
+        }
+        Ok(body)
+    }
+}
+
+fn convention_of(request: &Request) -> convention::Convention {
+    match request.convention {
+        objective::Convention::Auto => convention::Convention::Auto,
+        objective::Convention::PromClient => convention::Convention::PromClient,
+        objective::Convention::OpenTelemetry => convention::Convention::OpenTelemetry,
+    }
+}
+
+/// Never ourselves, the node's metadata service, or everybody.
+fn is_pods(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => !(ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast()),
+        IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified() || ip.is_multicast()),
+    }
+}
+
+/// Why a request failed, for people: without the URL, down to the cause.
+fn reason(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// Waits for a round, but never longer than it may take: a bug in it must not end measuring for good.
+pub async fn bounded(round: JoinHandle<Scrape>) -> Option<Scrape> {
+    timeout(2 * ROUND, round).await.ok()?.ok()
+}

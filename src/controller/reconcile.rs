@@ -1,0 +1,197 @@
+//! One look at one service: observe, see what is due, decide, apply.
+
+use std::sync::Arc;
+
+use jiff::{Timestamp, ToSpan as _};
+use serde_json::Value;
+
+use super::clock::Clock;
+use super::error::Error;
+use super::events::Subject;
+use super::observe::{self, Observed};
+use super::queue::{Key, Next};
+use super::{Context, apply, measure};
+use crate::api::ProductionServiceStatus;
+use crate::decide::{self, Decision, Event, Request, Snapshot};
+
+/// Seconds after which foreign objects under our names are looked at again: no watch shows when they go.
+const LOOK_AGAIN_SECONDS: i64 = 30;
+
+/// Looks at the service and does what is to be done.
+pub async fn reconcile(context: Arc<Context>, key: Key) -> Next {
+    let began = Clock.instant();
+    let outcome = attempt(&context, &key).await;
+    let (word, next) = match &outcome {
+        Ok(next) => (if *next == Next::Again { "written" } else { "settled" }, *next),
+        Err(error @ (Error::Stale | Error::Moved { .. })) => {
+            tracing::debug!(service = %key, %error, "again");
+            (error.word(), Next::Again)
+        }
+        Err(error) => {
+            tracing::warn!(service = %key, %error, "reconcile failed");
+            complain(&context, &key, error);
+            (error.word(), Next::Failed(error.retry_after().unwrap_or_default()))
+        }
+    };
+    context.telemetry.reconciled(word, Clock.instant().duration_since(began).as_secs_f64());
+    next
+}
+
+async fn attempt(context: &Arc<Context>, key: &Key) -> Result<Next, Error> {
+    let Some((mut snapshot, mut raw)) = seen(context, key, observe::cached(context, key).await?) else { return Ok(Next::Wait(None)) };
+    let now = Clock.now();
+    let look_again = look_again(context, key, &snapshot, now).await?;
+    if look_again.is_some_and(|at| at <= now) {
+        return Ok(Next::Again);
+    }
+    let requests = decide::due(&snapshot, now);
+    if !requests.is_empty() && measure(context, key, &snapshot, requests, now) {
+        snapshot.measured = Some(now);
+    }
+    let scrape = context.notes.with(key, |note| note.scrape.clone());
+    let measurements = scrape.as_deref().cloned();
+    let mut decision = decide::decide(&snapshot, &measurements, now);
+    if is_grave(&snapshot, &decision) {
+        let Some(fresh) = seen(context, key, observe::fresh(context, key).await?) else { return Ok(Next::Wait(None)) };
+        let measured = snapshot.measured;
+        (snapshot, raw) = fresh;
+        snapshot.measured = measured;
+        decision = decide::decide(&snapshot, &measurements, now);
+    }
+    let written = apply::status(context, key, &snapshot, *raw, &decision).await?;
+    let rollout = observe::rollout(Some(&decision.status));
+    context.notes.with(key, |note| {
+        if note.rollout != rollout {
+            (note.measured, note.scrape) = (None, None);
+        } else if note.scrape.as_ref().map(Arc::as_ptr) == scrape.as_ref().map(Arc::as_ptr) {
+            note.scrape = None;
+        }
+        note.judge.clone_from(&decision.judge);
+        note.rollout = rollout;
+    });
+    tell(context, key, &snapshot, &decision);
+    apply::writes(context, key, &snapshot, &decision.writes).await?;
+    if written || !decision.writes.is_empty() {
+        return Ok(Next::Again);
+    }
+    Ok(Next::Wait(decision.wake.into_iter().chain(look_again).min().map(|at| Clock.instant_of(at))))
+}
+
+fn seen(context: &Context, key: &Key, observed: Observed) -> Option<(Box<Snapshot>, Box<Value>)> {
+    match observed {
+        Observed::Seen(snapshot, raw) => return Some((snapshot, raw)),
+        Observed::Gone => context.notes.forget(key),
+        Observed::Undecodable { subject, why } => {
+            tracing::warn!(service = %key, why, "cannot be read and is left alone");
+            let message = format!("this object cannot be read and is left as it stands: {why}");
+            context.events.send(subject, Event::warning("Undecodable", message));
+        }
+    }
+    None
+}
+
+/// Whether the decision takes something away from users, or moves the rollout of a service that serves already: then it is made anew on a fresh
+/// read. Status goes first, so a turn must be right before it is written.
+fn is_grave(snapshot: &Snapshot, decision: &Decision) -> bool {
+    fn turn(status: Option<&ProductionServiceStatus>) -> Option<impl PartialEq + '_> {
+        let memory = status?.rollout.as_ref()?;
+        let progress = memory.progress.as_ref().map(|progress| (&progress.id, progress.step, progress.stage));
+        Some((memory.stable.as_ref(), progress))
+    }
+    let before = snapshot.service.status.as_ref();
+    let serves = before.and_then(|status| status.rollout.as_ref()?.stable.as_ref()).is_some();
+    decision.writes.iter().any(decide::Write::guarded) || (serves && turn(before) != turn(Some(&decision.status)))
+}
+
+/// Looks again at what stands in our way, if it is time. Returns when the next look is due; not later than now if something may have changed.
+async fn look_again(context: &Context, key: &Key, snapshot: &Snapshot, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+    let (any, last) = context.notes.with(key, |note| {
+        let any = !note.met.is_empty();
+        if any && note.met_at.is_none() {
+            note.met_at = Some(now);
+        }
+        (any, note.met_at.filter(|_| any))
+    });
+    let Some(next) = last.map(|last| last + LOOK_AGAIN_SECONDS.seconds()).filter(|_| any) else {
+        context.notes.with(key, |note| note.met_at = None);
+        return Ok(None);
+    };
+    if next > now {
+        return Ok(Some(next));
+    }
+    let before = context.notes.of(key).met;
+    apply::look_again(context, key, snapshot).await?;
+    let same = context.notes.with(key, |note| {
+        note.met_at = Some(now);
+        note.met == before
+    });
+    Ok(Some(if same { now + LOOK_AGAIN_SECONDS.seconds() } else { now }))
+}
+
+/// Begins a round of measurements beside this reconcile; its end wakes the service. Returns whether it did.
+fn measure(context: &Arc<Context>, key: &Key, snapshot: &Snapshot, requests: Vec<Request>, now: Timestamp) -> bool {
+    let rollout = observe::rollout(snapshot.service.status.as_ref());
+    let begins = context.notes.with(key, |note| {
+        let begins = !note.measuring;
+        if begins {
+            note.measuring = true;
+            note.measured = Some(now);
+            note.rollout.clone_from(&rollout);
+        }
+        begins
+    });
+    if begins {
+        let (context, key) = (context.clone(), key.clone());
+        tokio::spawn(async move {
+            // As a task of its own: even a panic in it ends the round.
+            let scrape = measure::bounded(tokio::spawn(context.pods.clone().round(requests))).await;
+            context.notes.with(&key, |note| {
+                note.measuring = false;
+                if note.rollout == rollout
+                    && let Some(scrape) = scrape
+                {
+                    note.scrape = Some(Arc::new(scrape));
+                }
+            });
+            context.queue.add(key);
+        });
+    }
+    begins
+}
+
+/// Tells people what was decided: events, and one line in the log.
+fn tell(context: &Context, key: &Key, snapshot: &Snapshot, decision: &Decision) {
+    let status = &decision.status;
+    let progress = status.rollout.as_ref().and_then(|memory| memory.progress.as_ref());
+    let revision = progress.map(|progress| progress.revision.as_str()).or(status.rollout.as_ref().and_then(|memory| memory.stable.as_deref()));
+    let revision = revision.unwrap_or_default();
+    for event in &decision.events {
+        context.telemetry.decided(event.reason);
+        context.events.send(subject(snapshot), event.clone());
+        if event.warning {
+            tracing::warn!(service = %key, revision, reason = event.reason, "{}", event.message);
+        } else {
+            tracing::info!(service = %key, revision, reason = event.reason, "{}", event.message);
+        }
+    }
+    let sentence = status.message.as_deref().unwrap_or_default();
+    if context.notes.with(key, |note| std::mem::replace(&mut note.told, sentence.to_owned()) != sentence) {
+        tracing::debug!(service = %key, revision, phase = ?status.phase, "{sentence}");
+    }
+}
+
+/// Tells the service's people why nothing can be written for it.
+fn complain(context: &Context, key: &Key, error: &Error) {
+    let Some(service) = context.cache.family(key).service else { return };
+    let subject = Subject { namespace: key.namespace.to_string(), name: key.name.to_string(), uid: service.object.uid.into() };
+    context.events.send(subject, Event::warning("CannotApply", error.to_string()));
+}
+
+fn subject(snapshot: &Snapshot) -> Subject {
+    let metadata = &snapshot.service.metadata;
+    Subject {
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+        uid: metadata.uid.clone().unwrap_or_default(),
+    }
+}

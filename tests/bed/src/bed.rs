@@ -72,9 +72,7 @@ impl Bed {
         let output = supervisor.stdout.take().context("plimsoll-bed has no output")?;
         let answer = first_line(output);
         match answer.split_once(' ') {
-            Some(("ready", directory)) => {
-                Ok(Self { description: Description::load(Path::new(directory))?, supervisor: Some(supervisor) })
-            }
+            Some(("ready", directory)) => Ok(Self { description: Description::load(Path::new(directory))?, supervisor: Some(supervisor) }),
             Some(("failed", reason)) => {
                 supervisor.wait().context("cannot wait for plimsoll-bed")?;
                 bail!("the bed did not start: {}", reason.replace('\u{1f}', "\n"))

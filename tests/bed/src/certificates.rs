@@ -4,9 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 /// A certificate authority; its certificate lies in `<folder>/<name>.crt`.
 pub struct Authority {
@@ -65,12 +63,9 @@ impl Authority {
     fn sign(&self, name: &str, mut parameters: CertificateParams) -> Result<Identity> {
         parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate().context("cannot make a key")?;
-        let certificate =
-            parameters.signed_by(&key, &self.issuer).with_context(|| format!("cannot sign the certificate {name}"))?;
-        let identity = Identity {
-            certificate: self.directory.join(format!("{name}.crt")),
-            key: self.directory.join(format!("{name}.key")),
-        };
+        let certificate = parameters.signed_by(&key, &self.issuer).with_context(|| format!("cannot sign the certificate {name}"))?;
+        let identity =
+            Identity { certificate: self.directory.join(format!("{name}.crt")), key: self.directory.join(format!("{name}.key")) };
         write(&identity.certificate, &certificate.pem())?;
         write(&identity.key, &key.serialize_pem())?;
         Ok(identity)

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod image;
+
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -28,6 +30,9 @@ Usage: plimsoll-bed COMMAND
               build these parts (default: all) into the cache, so that nothing waits for it later
   kubectl …   run kubectl on the bed that is up
   helm …      run helm on the bed that is up
+  image REFERENCE [--program FILE=PLACE] [--file FILE=PLACE] [--entrypoint WORD]… [--user USER] [--env NAME=VALUE]
+              make an image of files and push it; a program brings its shared libraries along;
+              REFERENCE without a host (app:1) goes to the registry of the bed that is up
   hold [--node] [--metrics-server] [--fake-nodes N] [--detached] [--keep]
               hold a bed in the foreground until standard input ends (what tests do), or a signal comes
 
@@ -44,6 +49,7 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
         "status" => return status(),
         "build" => build(rest)?,
         "hold" => hold(rest)?,
+        "image" => image::push(rest, running()?.as_ref())?,
         "kubectl" | "helm" => return client(command, rest),
         "help" | "--help" | "-h" => print!("{HELP}"),
         unknown => bail!("there is no command {unknown:?}; see plimsoll-bed --help"),
@@ -99,6 +105,9 @@ fn running() -> Result<Option<Description>> {
 fn up(arguments: &[String]) -> Result<()> {
     let mut parsed = parse(arguments)?;
     if let Some(description) = running()? {
+        if parsed.options.real_node && !description.real_node {
+            bail!("the bed that is up has no real node; take it away first: plimsoll-bed down");
+        }
         println!("# a bed is already up");
         return explain(&description);
     }

@@ -75,11 +75,8 @@ fn api_server_arguments(site: &Site, etcd: &str, private: &str, public: &str) ->
     let policy = site.directory.join("audit-policy.json");
     fs::write(&policy, AUDIT_POLICY).context("cannot write the audit policy")?;
     // Pods of the real node come in by the bridge; without one, loopback is all that is needed.
-    let (bind, advertise) = if site.options.real_node {
-        ("0.0.0.0", site.network.gateway())
-    } else {
-        ("127.0.0.1", site.network.fake_node())
-    };
+    let (bind, advertise) =
+        if site.options.real_node { ("0.0.0.0", site.network.gateway()) } else { ("127.0.0.1", site.network.fake_node()) };
     let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "127.0.0.1"];
     let mut names: Vec<String> = names.map(str::to_owned).into();
     names.extend(["kubernetes.default.svc.cluster.local".to_owned(), site.network.kubernetes(), site.network.gateway()]);

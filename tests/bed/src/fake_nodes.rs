@@ -53,11 +53,7 @@ fn node(index: u32, beside_real: bool) -> Value {
     let name = format!("fake-{}", index + 1);
     let zone = ZONES[index as usize % ZONES.len()];
     let resources = json!({ "cpu": "64", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": "2000" });
-    let taints = if beside_real {
-        json!([{ "key": "bed.plimsoll.dev/fake", "value": "true", "effect": "NoSchedule" }])
-    } else {
-        json!([])
-    };
+    let taints = if beside_real { json!([{ "key": "bed.plimsoll.dev/fake", "value": "true", "effect": "NoSchedule" }]) } else { json!([]) };
     json!({
         "apiVersion": "v1",
         "kind": "Node",

@@ -22,15 +22,8 @@ pub const BEHAVIOURS: [&str; 8] = [
 ];
 
 /// Those that never come to the ordinary readiness.
-const NOT_AT_ONCE_READY: [&str; 7] = [
-    "slow-ready",
-    "never-ready",
-    "crash-loop",
-    "oom-killed",
-    "image-pull-backoff",
-    "config-error-nonroot",
-    "config-error-named-user",
-];
+const NOT_AT_ONCE_READY: [&str; 7] =
+    ["slow-ready", "never-ready", "crash-loop", "oom-killed", "image-pull-backoff", "config-error-nonroot", "config-error-named-user"];
 
 const WAITING: &str = ".status.containerStatuses.[0].state.waiting.reason";
 
@@ -50,23 +43,31 @@ pub fn pods() -> String {
         Stage::new("pod-ready-then-not", vec![asks_for(&["ready-then-not"]), ready_condition()])
             .after(10_000)
             .status(&not_ready(&containers("running: { startedAt: {{ $now | Quote }} }", 0, ""))),
-        Stage::new("pod-never-ready", vec![asks_for(&["never-ready"]), pending()])
-            .status(&not_ready(&containers("running: { startedAt: {{ $now | Quote }} }", 0, ""))),
-        Stage::new("pod-crash-start", vec![crashing(), pending(), new()])
-            .status(&not_ready(&containers("running: { startedAt: {{ $now | Quote }} }", 0, ""))),
+        Stage::new("pod-never-ready", vec![asks_for(&["never-ready"]), pending()]).status(&not_ready(&containers(
+            "running: { startedAt: {{ $now | Quote }} }",
+            0,
+            "",
+        ))),
+        Stage::new("pod-crash-start", vec![crashing(), pending(), new()]).status(&not_ready(&containers(
+            "running: { startedAt: {{ $now | Quote }} }",
+            0,
+            "",
+        ))),
         Stage::new("pod-crash", vec![crashing(), running()]).after(1_000).status(&not_ready(&containers(BACK_OFF, 0, TERMINATED))),
         // The kubelet's first back-off lasts ten seconds and then doubles; tests want to see counts climb sooner.
-        Stage::new("pod-crash-restart", vec![crashing(), waiting("CrashLoopBackOff")])
-            .after(3_000)
-            .status(&not_ready(&containers("running: { startedAt: {{ $now | Quote }} }", 1, TERMINATED))),
+        Stage::new("pod-crash-restart", vec![crashing(), waiting("CrashLoopBackOff")]).after(3_000).status(&not_ready(&containers(
+            "running: { startedAt: {{ $now | Quote }} }",
+            1,
+            TERMINATED,
+        ))),
         Stage::new("pod-pull-fails", vec![pulling(), pending(), new()]).status(&waits(PULL_ERROR)),
         Stage::new("pod-pull-back-off", vec![pulling(), waiting("ErrImagePull")]).after(2_000).status(&waits(PULL_BACK_OFF)),
         Stage::new("pod-pull-again", vec![pulling(), waiting("ImagePullBackOff")]).after(10_000).status(&waits(PULL_ERROR)),
         Stage::new("pod-config-error", vec![configured_wrong(), pending(), new()]).status(&waits(CONFIG_ERROR)),
-        Stage::new("pod-job-complete", vec![
-            expression(".status.phase", "In", &["Running"]),
-            expression(".metadata.ownerReferences.[].kind", "In", &["Job"]),
-        ])
+        Stage::new(
+            "pod-job-complete",
+            vec![expression(".status.phase", "In", &["Running"]), expression(".metadata.ownerReferences.[].kind", "In", &["Job"])],
+        )
         .status(COMPLETE),
     ];
     let mut documents: Vec<String> = stages.into_iter().map(|stage| stage.document().to_string()).collect();

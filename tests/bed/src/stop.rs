@@ -20,8 +20,7 @@ impl Stop {
     #[must_use]
     pub fn wait(&self, duration: Duration) -> bool {
         let guard = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (raised, _) =
-            self.0.1.wait_timeout_while(guard, duration, |raised| !*raised).unwrap_or_else(PoisonError::into_inner);
+        let (raised, _) = self.0.1.wait_timeout_while(guard, duration, |raised| !*raised).unwrap_or_else(PoisonError::into_inner);
         *raised
     }
 

@@ -13,10 +13,11 @@ use crate::build::Part;
 use crate::description::Description;
 use crate::options::Options;
 use crate::processes::Processes;
+use crate::progress::{self, Step};
 use crate::site::Site;
 use crate::slot::Slot;
 use crate::stop::Stop;
-use crate::{cleanup, control_plane, fake_nodes, node, progress};
+use crate::{cleanup, control_plane, fake_nodes, node};
 
 /// How a bed is held.
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,15 +88,15 @@ fn start(site: &Site, slot: &mut Slot, processes: &mut Processes, stop: &Stop) -
     if site.options.real_node {
         node::prepare(site)?;
     }
-    let step = progress::Step::begin("starting the control plane …");
+    let progress = Step::begin("starting the control plane …");
     control_plane::start(site, slot, processes, stop)?;
     fake_nodes::start(site, processes, stop)?;
-    step.end();
+    progress.end();
     let mut registry = None;
     if site.options.real_node {
-        let step = progress::Step::begin("starting the real node …");
+        let progress = Step::begin("starting the real node …");
         registry = Some(node::start(site, slot, processes, stop)?);
-        step.end();
+        progress.end();
     }
     Ok(Description {
         directory: site.directory.clone(),
@@ -116,7 +117,7 @@ fn watch(processes: &mut Processes, stop: &Stop) {
         if let Err(error) = processes.check() {
             progress::say(&format!("{error:#}"));
             // Said once; what still runs is left to the tests, which fail by themselves.
-            while !stop.wait(Duration::from_mins(1)) {}
+            while !stop.wait(Duration::from_secs(60)) {}
         }
     }
 }
@@ -127,17 +128,21 @@ fn report(line: &str) {
     let _ = writeln!(output, "{line}").and_then(|()| output.flush());
 }
 
-/// Raises the flag on SIGTERM, SIGINT and SIGHUP, and at the end of standard input where that is asked for.
+/// Raises the flag on SIGTERM and SIGINT; with `until_input_ends` also on SIGHUP and at the end of standard input.
 fn watch_for_end(stop: &Stop, until_input_ends: bool) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot watch signals")?;
     let entered = runtime.enter();
     let mut signals = Vec::new();
     for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
-        signals.push(signal(kind).context("cannot watch a signal")?);
+        signals.push((kind, signal(kind).context("cannot watch a signal")?));
     }
     drop(entered);
-    for mut signal in signals {
+    for (kind, mut signal) in signals {
+        // Watched, and therefore harmless: a bed in the background outlives the terminal.
+        if kind == SignalKind::hangup() && !until_input_ends {
+            continue;
+        }
         let stop = stop.clone();
         runtime.spawn(async move {
             signal.recv().await;

@@ -1,21 +1,21 @@
 //! The control plane with fake nodes: what every cluster test relies on.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test ends by panicking")]
 
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use common::{output, until};
 use plimsoll_bed::{Bed, Options, audit};
 
-async fn until(what: &str, limit: Duration, mut check: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + limit;
-    while !check().await {
-        assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
-}
+/// Tells a child of this test to hold a bed, and where to note its folder.
+const HOLD_VARIABLE: &str = "PLIMSOLL_BED_TEST_NOTE";
 
 async fn status(bed: &Bed, deployment: &str, path: &str) -> String {
-    let template = format!("--output=jsonpath={{.items[0].status.{path}}}");
-    bed.kubectl(&["get", "pods", &format!("--selector=app={deployment}"), &template]).await.unwrap_or_default()
+    output(bed, "pods", &format!("-l=app={deployment}"), &format!("{{.items[0].status.{path}}}")).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,6 +73,55 @@ async fn a_service_account_may_do_what_its_roles_allow() {
     // Attached to, a bed outlives the value.
     drop(Bed::attach(bed.kubeconfig()).unwrap());
     bed.kubectl(&["get", "nodes"]).await.unwrap();
+}
+
+/// Not a test by itself: the process that the next one kills.
+#[tokio::test(flavor = "multi_thread")]
+async fn holds_a_bed_for_another_test() {
+    let Some(note) = std::env::var_os(HOLD_VARIABLE) else { return };
+    let bed = Bed::start(Options { fake_nodes: 0, ..Options::default() }).await.unwrap();
+    std::fs::write(note, bed.directory().display().to_string()).unwrap();
+    std::future::pending::<()>().await;
+}
+
+async fn bed_of_another_process() -> (std::process::Child, PathBuf) {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let note = std::env::temp_dir().join(format!("plimsoll-bed-note-{}-{number}", std::process::id()));
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "holds_a_bed_for_another_test"])
+        .env(HOLD_VARIABLE, &note)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("another process has its bed", Duration::from_secs(120), async || std::fs::read_to_string(&note).is_ok()).await;
+    let directory = PathBuf::from(std::fs::read_to_string(&note).unwrap());
+    std::fs::remove_file(&note).unwrap();
+    assert!(processes_in(&directory) >= 4);
+    (child, directory)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_stays_behind_when_the_test_is_killed() {
+    let (mut child, directory) = bed_of_another_process().await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until("the supervisor tears down", Duration::from_secs(20), async || !directory.exists() && processes_in(&directory) == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_bed_clears_up_after_a_killed_supervisor() {
+    let (mut child, directory) = bed_of_another_process().await;
+    let supervisor = Bed::attach(&directory.join("kubeconfig")).unwrap().supervisor_id();
+    // Only a signal that cannot be caught keeps the supervisor from tidying up.
+    Command::new("sh").args(["-c", &format!("kill -s KILL {supervisor}")]).status().unwrap();
+    until("its processes die with it", Duration::from_secs(20), async || processes_in(&directory) == 0).await;
+    let next = Bed::start(Options { fake_nodes: 0, ..Options::default() }).await.unwrap();
+    assert!(!directory.exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    next.stop().await.unwrap();
 }
 
 /// How many processes carry the mark of the bed in `directory`.

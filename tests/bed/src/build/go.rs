@@ -46,8 +46,7 @@ pub(super) const NODE: &[Program] = &[
     program("pause", "./pause", "seconds"),
 ];
 
-pub(super) const METRICS: &[Program] =
-    &[program("metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server", "about 3 minutes")];
+pub(super) const METRICS: &[Program] = &[program("metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server", "about 3 minutes")];
 
 /// The file in the control plane's folder with kwok's own stages for nodes.
 pub(super) const NODE_STAGES: &str = "node-stages.yaml";
@@ -60,10 +59,7 @@ pub(super) fn names(programs: &[Program]) -> Vec<&'static str> {
 }
 
 pub(super) fn build_control_plane(directory: &Path, stop: &Stop) -> Result<()> {
-    let files = [
-        ("go.mod", include_str!("../../controlplane/go.mod")),
-        ("go.sum", include_str!("../../controlplane/go.sum")),
-    ];
+    let files = [("go.mod", include_str!("../../controlplane/go.mod")), ("go.sum", include_str!("../../controlplane/go.sum"))];
     let module = Module::unpack(directory, &files)?;
     for program in CONTROL_PLANE {
         // etcd and kube-apiserver from KUBEBUILDER_ASSETS are not built.
@@ -101,8 +97,7 @@ pub(super) fn build_node(directory: &Path, stop: &Stop) -> Result<()> {
 }
 
 pub(super) fn build_metrics(directory: &Path, stop: &Stop) -> Result<()> {
-    let files =
-        [("go.mod", include_str!("../../metrics/go.mod")), ("go.sum", include_str!("../../metrics/go.sum"))];
+    let files = [("go.mod", include_str!("../../metrics/go.mod")), ("go.sum", include_str!("../../metrics/go.sum"))];
     let module = Module::unpack(directory, &files)?;
     METRICS.iter().try_for_each(|program| module.build(program, &[("CGO_ENABLED", "0")], &[], stop))
 }
@@ -116,9 +111,8 @@ struct Module {
 
 impl Module {
     fn unpack(directory: &Path, files: &[(&str, &str)]) -> Result<Self> {
-        let go = host::find_program("go").context(
-            "the program `go` is missing: install Go 1.21 or newer from https://go.dev/dl (newer toolchains are fetched by it)",
-        )?;
+        let go = host::find_program("go")
+            .context("the program `go` is missing: install Go 1.21 or newer from https://go.dev/dl (newer toolchains are fetched by it)")?;
         let source = directory.join("source");
         for (name, text) in files {
             let path = source.join(name);

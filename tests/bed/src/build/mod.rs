@@ -84,6 +84,10 @@ impl Part {
         let directory = self.directory()?;
         fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let _lock = wait_for_lock(&directory.join(".lock"), self, stop)?;
+        // The one waited for may have done it all.
+        if self.is_complete()? {
+            return Ok(());
+        }
         match self {
             Self::ControlPlane => go::build_control_plane(&directory, stop),
             Self::Node => go::build_node(&directory, stop),
@@ -148,12 +152,12 @@ fn wait_for_lock(path: &Path, part: Part, stop: &Stop) -> Result<fs::File> {
     if let Some(lock) = try_lock(path)? {
         return Ok(lock);
     }
-    let mut step = Step::begin(&format!("waiting for another build of {} …", part.name()));
+    let mut progress = Step::begin(&format!("waiting for another build of {} …", part.name()));
     loop {
         stop.pause(Duration::from_millis(250))?;
-        step.tick();
+        progress.tick();
         if let Some(lock) = try_lock(path)? {
-            step.end();
+            progress.end();
             return Ok(lock);
         }
     }
@@ -171,10 +175,10 @@ fn run_long(message: &str, command: &mut std::process::Command, log: &Path, stop
         .process_group(0)
         .spawn()
         .with_context(|| format!("cannot run {name}"))?;
-    let mut step = Step::begin(message);
+    let mut progress = Step::begin(message);
     loop {
         if let Some(status) = child.try_wait().with_context(|| format!("cannot wait for {name}"))? {
-            step.end();
+            progress.end();
             if status.success() {
                 return Ok(());
             }
@@ -185,7 +189,7 @@ fn run_long(message: &str, command: &mut std::process::Command, log: &Path, stop
             child.wait().with_context(|| format!("cannot wait for {name}"))?;
             return Err(stopped);
         }
-        step.tick();
+        progress.tick();
     }
 }
 

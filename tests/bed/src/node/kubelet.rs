@@ -27,8 +27,7 @@ pub fn start(site: &Site, slot: &mut Slot, processes: &mut Processes) -> Result<
     let file = site.directory.join("kubelet.json");
     fs::write(&file, configuration(site, slot.port()?).to_string()).context("cannot write the kubelet's configuration")?;
     let user = format!("system:node:{}", super::NAME);
-    let labels =
-        format!("{}=real,topology.kubernetes.io/region=region-1,topology.kubernetes.io/zone=zone-a", crate::KIND_LABEL);
+    let labels = format!("{}=real,topology.kubernetes.io/region=region-1,topology.kubernetes.io/zone=zone-a", crate::KIND_LABEL);
     let arguments = flags(&[
         ("config", &path(&file)),
         ("kubeconfig", &path(&site.component("kubelet", &user, Some("system:nodes"))?)),

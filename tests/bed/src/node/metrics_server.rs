@@ -22,6 +22,7 @@ pub fn start(site: &Site, slot: &mut Slot, processes: &mut Processes) -> Result<
         ("cert-dir", &path(&site.directory.join("metrics-server"))),
         ("kubelet-insecure-tls", "true"),
         ("kubelet-preferred-address-types", "InternalIP"),
+        ("kubelet-use-node-status-port", "true"),
         ("metric-resolution", "10s"),
         ("kubelet-request-timeout", "5s"),
         // Fake nodes have no kubelet to ask.

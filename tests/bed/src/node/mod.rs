@@ -57,7 +57,7 @@ pub(crate) fn claim(stop: &Stop) -> Result<Claim> {
     let mut lock = wait_for_lock(stop)?;
     // Whoever held it is gone; what it left of its bed, Slot::claim cleans up.
     lock.set_len(0).and_then(|()| lock.rewind()).context("cannot empty the node's lock file")?;
-    write!(lock, "{}\n", std::process::id()).context("cannot write the node's lock file")?;
+    writeln!(lock, "{}", std::process::id()).context("cannot write the node's lock file")?;
     Ok(Claim { _lock: lock })
 }
 

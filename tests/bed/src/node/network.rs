@@ -13,9 +13,6 @@ use crate::processes::Processes;
 use crate::site::Site;
 use crate::slot::Slot;
 
-/// The name of the network in the plugins' notes.
-pub const CNI_NETWORK: &str = "plimsoll-bed";
-
 /// kube-proxy's tables are named alike for every cluster: a machine that is a node already cannot be one of ours as well.
 pub fn refuse_foreign_proxy() -> Result<()> {
     let nft = host::find_program("nft").context("nft is missing")?;
@@ -55,7 +52,7 @@ pub fn write_cni(site: &Site) -> Result<()> {
             "dataDir": site.directory.join("cni-addresses"),
         },
     });
-    let list = json!({ "cniVersion": "1.0.0", "name": CNI_NETWORK, "plugins": [bridge] });
+    let list = json!({ "cniVersion": "1.0.0", "name": "plimsoll-bed", "plugins": [bridge] });
     fs::create_dir_all(&folder)
         .and_then(|()| fs::write(folder.join("10-bed.conflist"), list.to_string()))
         .context("cannot write the network plugins' configuration")

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::kubelet::{cgroup, cgroups};
-use super::network::CNI_NETWORK;
 use super::sysctl;
 use crate::network::Network;
 use crate::{host, processes};
@@ -91,7 +90,9 @@ fn remove_tables() {
 fn remove_notes(directory: &Path) {
     let results = Path::new("/var/lib/cni/results");
     for entry in fs::read_dir(results).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&format!("{CNI_NETWORK}-")) {
+        // A note names the network namespace of its pod, which lies in the bed's folder.
+        let note = fs::read_to_string(entry.path()).unwrap_or_default();
+        if note.contains(&directory.display().to_string()) {
             let _ = fs::remove_file(entry.path());
         }
     }

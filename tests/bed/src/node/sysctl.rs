@@ -22,8 +22,7 @@ const SETTINGS: [&str; 9] = [
 
 /// Notes the settings in the bed's folder.
 pub fn save(directory: &Path) -> Result<()> {
-    let found: BTreeMap<&str, String> =
-        SETTINGS.iter().filter_map(|name| Some((*name, fs::read_to_string(file(name)).ok()?))).collect();
+    let found: BTreeMap<&str, String> = SETTINGS.iter().filter_map(|name| Some((*name, fs::read_to_string(file(name)).ok()?))).collect();
     let text = serde_json::to_string(&found).context("cannot note the kernel's settings")?;
     fs::write(directory.join(FILE), text).context("cannot note the kernel's settings")
 }

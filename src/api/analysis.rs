@@ -23,7 +23,7 @@ pub struct Analysis {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub min_requests: Option<i32>,
-    /// What to do when a step's deadline passes without enough evidence. Default: `hold`.
+    /// What to do when a step's deadline passes without enough evidence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_no_evidence: Option<OnNoEvidence>,
     /// Seconds of a pod's life, from its readiness on, in which only plain breakage counts: caches are cold. Latency gets four times as long.
@@ -49,7 +49,8 @@ pub struct Compare {
     pub tolerance: Option<String>,
 }
 
-/// What to do when a step's deadline passes without enough evidence.
+/// What to do when a step's deadline passes without enough evidence. `hold`: stay at the step, say so, and go on when evidence comes.
+/// `rollBack`: take the new revision back. `promote`: go on without evidence. Default: `hold`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OnNoEvidence {

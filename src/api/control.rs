@@ -11,7 +11,8 @@ pub struct Control {
     /// While true no rollout starts, takes a step or is promoted. Going back stays possible, by itself and by command. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
-    /// Revision to be taken back now, whatever the numbers say. Ten hexadecimal digits, as `status.candidate.revision` shows them.
+    /// Revision to be taken back now, whatever the numbers say: ten hexadecimal digits, as `status.candidate.revision` shows them. Works in
+    /// every phase of a rollout. Absent: no command.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 10, max = 10), regex(pattern = "^[0-9a-f]{10}$"))]
     pub abort: Option<String>,

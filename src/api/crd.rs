@@ -58,11 +58,26 @@ fn plain(schema: &mut Value) {
     if let Some(Value::String(description)) = schema.get_mut("description") {
         *description = description.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
     }
+    say_limit(schema);
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         properties.values_mut().for_each(plain);
     }
     for below in ["items", "additionalProperties"] {
         schema.get_mut(below).into_iter().for_each(plain);
+    }
+}
+
+/// `kubectl explain` shows descriptions and no limits: the limit on a size is added to the description.
+fn say_limit(schema: &mut Map<String, Value>) {
+    // An enumeration has no size, and where both ends are the same the description says what it is.
+    if schema.contains_key("enum") || schema.contains_key("x-kubernetes-int-or-string") || schema.get("minLength") == schema.get("maxLength") {
+        return;
+    }
+    let limit = [("maxLength", "characters"), ("maxItems", "entries"), ("maxProperties", "entries")]
+        .into_iter()
+        .find_map(|(keyword, what)| Some(format!(" At most {} {what}.", schema.get(keyword)?)));
+    if let (Some(limit), Some(Value::String(description))) = (limit, schema.get_mut("description")) {
+        description.push_str(&limit);
     }
 }
 

@@ -10,10 +10,12 @@ use super::rules;
 #[x_kube(validation = rules::DRAIN)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
-    /// Has the app started? Nothing else is probed before. Default: a TCP connection to the first port, every 2 seconds, 150 tries.
+    /// Has the app started? Nothing else is probed before. Default: a TCP connection to the first TCP
+    /// port, every 2 seconds, 150 tries; without one, no probe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub startup: Option<Probe>,
-    /// May the pod get traffic? Default: a TCP connection to the first port, every 5 seconds, 3 tries.
+    /// May the pod get traffic? Default: a TCP connection to the first TCP port, every 5 seconds, 3 tries; without one,
+    /// no probe, and a running pod is a ready one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readiness: Option<Probe>,
     /// Must the container be restarted? Default: no probe. A liveness probe that tests a dependency turns its outage into yours.
@@ -79,12 +81,12 @@ pub struct HttpGet {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 15))]
     pub port: Option<String>,
-    /// `HTTP` or `HTTPS` (the certificate is not checked). Default: HTTP.
+    /// Plain or over TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheme: Option<Scheme>,
 }
 
-/// Scheme of an HTTP probe.
+/// `HTTP`, or `HTTPS`, whose certificate is not checked. Default: `HTTP`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Scheme {

@@ -16,6 +16,7 @@ pub mod pod;
 pub mod rollout;
 mod rules;
 pub mod scaling;
+pub mod scheduling;
 pub mod service;
 pub mod status;
 pub mod values;

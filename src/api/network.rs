@@ -15,8 +15,7 @@ use super::rules;
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct Network {
-    /// `open` (default): no NetworkPolicy. `isolated`: only the service's own pods, the operator where objectives are measured, DNS, and what
-    /// `allowFrom` and `allowTo` say.
+    /// How much traffic is allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
     /// Who may reach the pods, on the ports of the service.
@@ -32,7 +31,8 @@ pub struct Network {
     pub dns: Option<bool>,
 }
 
-/// How much traffic is allowed.
+/// `open`: no NetworkPolicy is made. `isolated`: in come only the service's own pods, plimsoll where objectives are measured, and `allowFrom`;
+/// out go only DNS and `allowTo`. Default: `open`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Policy {
@@ -51,21 +51,21 @@ pub enum Policy {
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct AllowFrom {
-    /// The pods of another `ProductionService` of this namespace.
+    /// The pods of another ProductionService of this namespace. Absent: one of the other two.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 52), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub service: Option<String>,
-    /// All pods of the namespaces with these labels.
+    /// All pods of the namespaces with all of these labels. Absent: one of the other two.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minProperties" = 1, "maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"}))]
     #[x_kube(validation = rules::KEYS)]
     pub namespace_labels: Option<BTreeMap<String, String>>,
-    /// A range of addresses, such as `10.0.0.0/8`.
+    /// A range of addresses in CIDR notation, such as `10.0.0.0/8`. Absent: one of the other two.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 43))]
     #[x_kube(validation = rules::CIDR)]
     pub cidr: Option<String>,
-    /// Port of the service. Default: all of its ports.
+    /// Number of one of `ports`, 1 to 65535. Default: all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
@@ -79,21 +79,21 @@ pub struct AllowFrom {
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct AllowTo {
-    /// The pods of another `ProductionService` of this namespace.
+    /// The pods of another ProductionService of this namespace. Absent: one of the other two.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 52), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub service: Option<String>,
-    /// All pods of the namespaces with these labels.
+    /// All pods of the namespaces with all of these labels. Absent: one of the other two.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minProperties" = 1, "maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"}))]
     #[x_kube(validation = rules::KEYS)]
     pub namespace_labels: Option<BTreeMap<String, String>>,
-    /// A range of addresses, such as `10.0.0.0/8`.
+    /// A range of addresses in CIDR notation, such as `10.0.0.0/8`. Absent: one of the other two.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 43))]
     #[x_kube(validation = rules::CIDR)]
     pub cidr: Option<String>,
-    /// The port there. Default: every port.
+    /// The port there, TCP, 1 to 65535. Default: every port.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,

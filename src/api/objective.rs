@@ -26,12 +26,14 @@ pub struct Metrics {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), regex(pattern = r"^/[^\s?#]*$"))]
     pub path: Option<String>,
-    /// Names by which requests, failures and latency are known. Default: `auto`, which finds out and says in status what it found.
+    /// Names by which requests, failures and latency are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub convention: Option<Convention>,
 }
 
-/// Names by which requests, failures and latency are known.
+/// Names by which requests, failures and latency are known. `auto`: found out from the metrics, and said in status. `promClient`:
+/// `http_requests_total` or `http_request_duration_seconds`, with the status in `code`, `status`, `status_code` or `http_status`.
+/// `openTelemetry`: `http_server_request_duration_seconds` with `http_response_status_code`. Default: `auto`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Convention {
@@ -64,7 +66,7 @@ pub struct Objective {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, kube::KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ErrorRate {
-    /// The share: `"0.5%"` or `"0.005"`, below 100%.
+    /// The share, from 0% to 99%: `"0.5%"` or `"0.005"`.
     #[schemars(length(min = 1, max = 12))]
     #[x_kube(validation = rules::AT_MOST)]
     pub at_most: String,
@@ -81,4 +83,3 @@ pub struct Latency {
     #[schemars(range(min = 1, max = 600_000))]
     pub at_most_milliseconds: i32,
 }
-

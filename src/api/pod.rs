@@ -8,6 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rules;
+pub use super::scheduling::{
+    Affinity, NodeExpression, NodeOperator, PreferredNodes, ServiceNeighbour, TaintEffect, Toleration, TolerationOperator, Topology,
+};
 use super::values::Quantity;
 use super::volume::VolumeMount;
 
@@ -27,11 +30,14 @@ pub struct Port {
     pub protocol: Option<Protocol>,
     /// Protocol above it, for proxies: `http`, `https`, `grpc`, `kubernetes.io/h2c` and so on. Default: none said.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+    )]
     pub app_protocol: Option<String>,
 }
 
-/// Transport protocol of a port.
+/// Transport protocol: `TCP`, `UDP` or `SCTP`. Default: `TCP`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Protocol {
@@ -52,7 +58,7 @@ pub struct EnvVar {
     /// Name of the variable.
     #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z][-._a-zA-Z0-9]*$"))]
     pub name: String,
-    /// Its value. `$(NAME)` is replaced by an earlier variable.
+    /// Its value; `$(NAME)` is replaced by an earlier variable. Absent: taken from `valueFrom`, or empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32768))]
     pub value: Option<String>,
@@ -103,7 +109,12 @@ pub struct KeyReference {
 #[serde(rename_all = "camelCase")]
 pub struct FieldReference {
     /// Path of the field, such as `metadata.name`, `metadata.labels['team']`, `status.podIP`.
-    #[schemars(length(min = 1, max = 350), regex(pattern = r"^(metadata\.(name|namespace|uid)|metadata\.(labels|annotations)\['[-A-Za-z0-9_./]+'\]|spec\.(nodeName|serviceAccountName)|status\.(hostIP|hostIPs|podIP|podIPs))$"))]
+    #[schemars(
+        length(min = 1, max = 350),
+        regex(
+            pattern = r"^(metadata\.(name|namespace|uid)|metadata\.(labels|annotations)\['[-A-Za-z0-9_./]+'\]|spec\.(nodeName|serviceAccountName)|status\.(hostIP|hostIPs|podIP|podIPs))$"
+        )
+    )]
     pub field_path: String,
 }
 
@@ -111,7 +122,7 @@ pub struct FieldReference {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceFieldReference {
-    /// `requests.cpu`, `limits.cpu`, `requests.memory`, `limits.memory` and the like.
+    /// `requests.` or `limits.` with `cpu`, `memory` or `ephemeral-storage`, for example `limits.memory`.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^(requests|limits)\.(cpu|memory|ephemeral-storage)$"))]
     pub resource: String,
 }
@@ -159,12 +170,14 @@ pub struct LocalReference {
 #[x_kube(validation = rules::REQUESTS)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
-    /// What the scheduler reserves: `cpu`, `memory`, `ephemeral-storage` and extended resources.
+    /// What the scheduler reserves, by resource: `cpu`, `memory`, `ephemeral-storage` or an extended one, with a quantity such as `250m`,
+    /// `256Mi` or 1. Default: the limit, where one is set, else nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
     #[x_kube(validation = rules::RESOURCES)]
     pub requests: BTreeMap<String, Quantity>,
-    /// What the container is held to. Above its memory limit it is killed.
+    /// What the container is held to, by resource. Above its CPU limit it is slowed down, above its memory limit it is killed.
+    /// Default: no limit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
     #[x_kube(validation = rules::RESOURCES)]
@@ -226,17 +239,17 @@ pub struct PodMetadata {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecurityContext {
-    /// Numeric user, 1 to 2147483647; root is not possible. Needed when the image runs as root or names its user. Default: the image's.
+    /// Numeric user, 1 to 2147483647; 0 is root and refused. Needed when the image runs as root or names its user. Default: the image's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     #[x_kube(validation = rules::NOT_ROOT)]
     pub run_as_user: Option<i64>,
-    /// Numeric group, 1 to 2147483647. Default: the image's.
+    /// Numeric group, 1 to 2147483647; 0 is root's and refused. Default: the image's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     #[x_kube(validation = rules::NOT_ROOT)]
     pub run_as_group: Option<i64>,
-    /// Group that owns the volumes, 1 to 2147483647. Default: none.
+    /// Group that owns the volumes, 1 to 2147483647; 0 is root's and refused. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     #[x_kube(validation = rules::NOT_ROOT)]
@@ -267,139 +280,4 @@ pub struct ServiceAccount {
     /// True: the pods get a token for the Kubernetes API. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub automount_token: Option<bool>,
-}
-
-/// A taint that the pods tolerate.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
-#[x_kube(validation = rules::TOLERATIONS[0])]
-#[x_kube(validation = rules::TOLERATIONS[1])]
-#[x_kube(validation = rules::TOLERATIONS[2])]
-#[serde(rename_all = "camelCase")]
-pub struct Toleration {
-    /// Key of the taint; absent with operator Exists: every key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 317), regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
-    pub key: Option<String>,
-    /// `Equal` (default) or `Exists`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub operator: Option<TolerationOperator>,
-    /// Value of the taint, with `Equal`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63), regex(pattern = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"))]
-    pub value: Option<String>,
-    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`; absent: every effect.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub effect: Option<TaintEffect>,
-    /// Seconds to stay after a NoExecute taint appeared; absent: for ever.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 2_147_483_647))]
-    pub toleration_seconds: Option<i32>,
-}
-
-/// How a toleration matches a taint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum TolerationOperator {
-    /// The key exists.
-    Exists,
-    /// Key and value are equal.
-    Equal,
-}
-
-/// What a taint does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum TaintEffect {
-    /// No new pods.
-    NoSchedule,
-    /// New pods elsewhere where possible.
-    PreferNoSchedule,
-    /// Running pods are evicted too.
-    NoExecute,
-}
-
-/// Which nodes, and which pods for neighbours, the pods require or prefer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Affinity {
-    /// Nodes whose labels match all of these are required.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    pub required_nodes: Vec<NodeExpression>,
-    /// Nodes whose labels match are preferred, each with its weight.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    pub preferred_nodes: Vec<PreferredNodes>,
-    /// Services whose pods shall not be on the same topology, as a preference.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    pub avoid_services: Vec<ServiceNeighbour>,
-    /// Services whose pods shall be on the same topology, as a preference.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    pub near_services: Vec<ServiceNeighbour>,
-}
-
-/// An expression over a node's labels.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
-#[x_kube(validation = rules::NODE_VALUES)]
-#[serde(rename_all = "camelCase")]
-pub struct NodeExpression {
-    /// Key of the label.
-    #[schemars(length(min = 1, max = 317), regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
-    pub key: String,
-    /// `In`, `NotIn`, `Exists`, `DoesNotExist`, `Gt` or `Lt`.
-    pub operator: NodeOperator,
-    /// Values; none with `Exists` and `DoesNotExist`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(max = 63), regex(pattern = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")))]
-    pub values: Vec<String>,
-}
-
-/// Operator of an expression over a node's labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum NodeOperator {
-    /// The label's value is one of the values.
-    In,
-    /// It is none of them.
-    NotIn,
-    /// The label exists.
-    Exists,
-    /// It does not.
-    DoesNotExist,
-    /// Its value is a greater number than the one value.
-    Gt,
-    /// Its value is a smaller number than the one value.
-    Lt,
-}
-
-/// Preferred nodes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PreferredNodes {
-    /// How much this preference counts, 1 to 100.
-    #[schemars(range(min = 1, max = 100))]
-    pub weight: i32,
-    /// All of these must match.
-    #[schemars(length(min = 1, max = 8))]
-    pub expressions: Vec<NodeExpression>,
-}
-
-/// A neighbour to be avoided or sought.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ServiceNeighbour {
-    /// Name of another `ProductionService` of this namespace.
-    #[schemars(length(min = 1, max = 52), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
-    pub service: String,
-    /// Topology: `host` or `zone`.
-    pub topology: Topology,
-}
-
-/// What "the same place" means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Topology {
-    /// The same node.
-    Host,
-    /// The same zone.
-    Zone,
 }

@@ -28,7 +28,8 @@ pub struct Rollout {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 86400))]
     pub progress_deadline_seconds: Option<i32>,
-    /// Pods that may exist beyond `replicas` during a rollout: a number or a percentage of the replicas, rounded up to a whole pod.
+    /// Pods that may exist beyond `replicas` during a rollout: a number, 1 to 1000, or a percentage of the replicas, `"1%"` to `"100%"`, rounded
+    /// up to a whole pod. Less than 100% means that going back has to start pods first.
     /// Default: 100% for canary, 25% for rolling.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub surge: Option<IntOrPercent>,
@@ -52,7 +53,7 @@ pub enum Strategy {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Canary {
-    /// What divides the traffic. Default: `none`, the ratio of ready pods.
+    /// What divides the traffic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub router: Option<Router>,
     /// The steps, weights rising. Default: 10, 25 and 50 percent, 60 seconds each.
@@ -62,7 +63,8 @@ pub struct Canary {
     pub steps: Vec<Step>,
 }
 
-/// What divides the traffic between two revisions.
+/// What divides the traffic between two revisions. `none`: nothing but the front Service over the pods of both, so the share is the ratio of
+/// ready pods; kube-proxy balances connections, not requests. Default: `none`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Router {

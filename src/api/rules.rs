@@ -9,7 +9,8 @@ use kube::core::Rule;
 pub type Said = (&'static str, &'static str);
 
 /// An image is a word.
-pub const IMAGE: Said = (r"self.matches(r'^\S+$')", r#"an image must not contain white space: write for example "registry.example/shop:1.4.2""#);
+pub const IMAGE: Said =
+    (r"self.matches(r'^\S+$')", r#"an image must not contain white space: write for example "registry.example/shop:1.4.2""#);
 
 /// What Kubernetes asks of a port's name beyond its letters.
 pub const PORT_NAME: Said = (
@@ -73,21 +74,25 @@ pub const NO_FILE_BELOW_A_FILE: Said = (
 
 /// Names of environment variables.
 pub const ENV_NAMES: Said = (
-    r"self.all(name, size(name) <= 253 && name.matches(r'^[-._a-zA-Z][-._a-zA-Z0-9]*$'))",
-    "a variable's name is made of letters, digits, '_', '-' and '.', not a digit first, at most 253: write for example \"LOG_LEVEL\"",
+    r"self.all(name, size(name) <= 128 && name.matches(r'^[-._a-zA-Z][-._a-zA-Z0-9]*$'))",
+    "a variable's name is made of letters, digits, '_', '-' and '.', not a digit first, at most 128: write for example \"LOG_LEVEL\"",
+);
+
+/// A `ConfigMap` holds 1 MiB, and what is referred to has to fit in as well.
+pub const CONFIG_SIZE: Said = (
+    "(has(self.files) ? self.files.map(path, size(self.files[path])).sum() : 0) + (has(self.env) ? self.env.map(name, size(self.env[name])).sum() : 0) <= 921600",
+    "files and env have more than 900 KiB together: put large files into the image or a volume",
 );
 
 /// Two references at one place.
 pub const CONFIG_MOUNTS: Said = (
-    "self.all(a, !has(a.mount) || self.exists_one(b, has(b.mount) && a.mount == b.mount))",
-    "two configMapRefs have the same mount: give each a folder of its own",
+    "self.all(a, !has(a.mount) || self.all(b, !has(b.mount) || a.name == b.name || !(b.mount + '/').startsWith(a.mount + '/')))",
+    "two configMapRefs have the same mount, or one lies in the other: give each a folder of its own",
 );
 
 /// Pods cannot be root under the restricted standard.
-pub const NOT_ROOT: Said = (
-    "self != 0",
-    "0 is root, which the restricted Pod Security standard refuses: write another number, for example 1000",
-);
+pub const NOT_ROOT: Said =
+    ("self != 0", "0 is root, which the restricted Pod Security standard refuses: write another number, for example 1000");
 
 /// Weights only ever go up.
 pub const STEPS: Said = (
@@ -154,11 +159,6 @@ pub const NAME: Said = (
 pub fn of_spec() -> Vec<Rule> {
     let mut rules = vec![
         at(
-            ".ports",
-            "!has(self.ports) || size(self.ports) == 0 || !has(self.ports[0].protocol) || self.ports[0].protocol == 'TCP' || (has(self.health) && has(self.health.startup) && has(self.health.readiness))",
-            "the default startup and readiness probes connect to the first port by TCP: put a TCP port first, or write health.startup and health.readiness",
-        ),
-        at(
             ".config",
             "!has(self.config) || !has(self.config.env) || !has(self.env) || self.env.all(variable, !(variable.name in self.config.env))",
             "a variable stands in both env and config.env: remove one of them",
@@ -170,8 +170,8 @@ pub fn of_spec() -> Vec<Rule> {
         ),
         at(
             ".config",
-            "!has(self.config) || !has(self.config.configMapRefs) || self.config.configMapRefs.all(reference, !has(reference.mount) || ((!has(self.config.files) || !(reference.mount in self.config.files)) && (!has(self.volumeMounts) || !self.volumeMounts.exists(mount, mount.mountPath == reference.mount))))",
-            "the mount of a configMapRef is also a path in volumeMounts or config.files: move one of them",
+            "!has(self.config) || !has(self.config.configMapRefs) || self.config.configMapRefs.all(reference, !has(reference.mount) || ((!has(self.config.files) || self.config.files.all(file, !(file + '/').startsWith(reference.mount + '/') && !reference.mount.startsWith(file + '/'))) && (!has(self.volumeMounts) || !self.volumeMounts.exists(mount, mount.mountPath == reference.mount))))",
+            "the mount of a configMapRef is also in config.files or volumeMounts, or holds a file of config.files: move one of them",
         ),
         at(
             ".volumeMounts",
@@ -259,7 +259,7 @@ fn probe(name: &str) -> [Rule; 2] {
     let probe = format!("self.health.{name}");
     let known = |kind: &str| {
         format!(
-            "(!has({probe}.{kind}) || !has({probe}.{kind}.port) || (has(self.ports) && self.ports.exists(port, port.name == {probe}.{kind}.port && (!has(port.protocol) || port.protocol == 'TCP'))))"
+            "(!has({probe}.{kind}) || !has(self.ports) || size(self.ports) == 0 || (has({probe}.{kind}.port) ? self.ports.exists(port, port.name == {probe}.{kind}.port && (!has(port.protocol) || port.protocol == 'TCP')) : (!has(self.ports[0].protocol) || self.ports[0].protocol == 'TCP')))"
         )
     };
     [
@@ -271,7 +271,7 @@ fn probe(name: &str) -> [Rule; 2] {
         at(
             &path,
             format!("!has(self.health) || !has({probe}) || ({} && {} && {})", known("httpGet"), known("tcpSocket"), known("grpc")),
-            "the probe's port must be the name of one of spec.ports, a TCP one: add the port or correct the name",
+            "the probe's port (the first one when absent) must be the name of one of spec.ports, a TCP one: add the port or correct the name",
         ),
     ]
 }

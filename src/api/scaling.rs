@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::rules;
 use super::values::{IntOrPercent, Quantity};
 
-/// Horizontal autoscaling: a `HorizontalPodAutoscaler` whose target is the `ProductionService` itself, so that it goes on during a rollout.
+/// Horizontal autoscaling: a HorizontalPodAutoscaler whose target is the ProductionService itself, so that it goes on during a rollout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, kube::KubeSchema)]
 #[x_kube(validation = ("!has(self.minReplicas) || self.minReplicas <= self.maxReplicas", "minReplicas must not be above maxReplicas"))]
 #[x_kube(validation = (
@@ -24,11 +24,13 @@ pub struct Scaling {
     /// Most pods, 1 to 1000.
     #[schemars(range(min = 1, max = 1000))]
     pub max_replicas: i32,
-    /// Mean CPU use to aim at, in percent of the request, 1 to 1000. Every container needs a CPU request.
+    /// Mean CPU use to aim at, in percent of the request, 1 to 1000. Every container needs a CPU request. Absent: not
+    /// scaled by CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub cpu_utilization: Option<i32>,
-    /// Mean memory use to aim at, in percent of the request, 1 to 1000. Every container needs a memory request.
+    /// Mean memory use to aim at, in percent of the request, 1 to 1000. Every container needs a memory request. Absent:
+    /// not scaled by memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub memory_utilization: Option<i32>,
@@ -149,7 +151,7 @@ pub struct AverageTarget {
     /// Always `AverageValue`: `Value` scales with the number of ready pods, which a rollout inflates.
     #[serde(rename = "type")]
     pub kind: AverageKind,
-    /// The value per pod.
+    /// The value per pod, a quantity: 30, `500m`, `1k`.
     pub average_value: Quantity,
 }
 
@@ -195,7 +197,7 @@ pub struct ScalingRules {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 3600))]
     pub stabilization_window_seconds: Option<i32>,
-    /// Which policy counts: `Max` (default), `Min`, or `Disabled` for this direction.
+    /// Which policy counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub select_policy: Option<SelectPolicy>,
     /// How much may change in how long.
@@ -204,7 +206,8 @@ pub struct ScalingRules {
     pub policies: Vec<ScalingPolicy>,
 }
 
-/// Which of several policies counts.
+/// Which of several policies counts: `Max`, the one that allows most; `Min`, the one that allows least; `Disabled`, no scaling in this
+/// direction. Default: `Max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SelectPolicy {
     /// The one that allows most.
@@ -243,7 +246,7 @@ pub enum PolicyKind {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Availability {
-    /// Pods that a node drain may take at once: a number or a percentage. Default: 1 below 10 replicas, else 10%. A pod that is not healthy may
+    /// Pods that a node drain may take at once: a number, 1 to 1000, or a percentage of the replicas, `"1%"` to `"100%"`. Default: 1 below 10 replicas, else 10%. A pod that is not healthy may
     /// always be taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_unavailable: Option<IntOrPercent>,

@@ -1,4 +1,4 @@
-//! `ProductionService`: one app in production.
+//! ProductionService: one app in production.
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -30,20 +30,34 @@ use super::volume::{Volume, VolumeMount};
     status = "ProductionServiceStatus",
     derive = "PartialEq",
     doc = "One app in production: the workload, its health, its scaling, its network, and how a new version of it is rolled out. plimsoll makes the Deployments, Services, HPA, PDB and NetworkPolicy out of it, compares each new version with the running one, and promotes it or takes it back.",
-    scale(
-        spec_replicas_path = ".spec.replicas",
-        status_replicas_path = ".status.replicas",
-        label_selector_path = ".status.selector"
-    ),
+    scale(spec_replicas_path = ".spec.replicas", status_replicas_path = ".status.replicas", label_selector_path = ".status.selector"),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", description = "The image the spec asks for."),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Where the service stands, in one word."),
     printcolumn(name = "Step", type_ = "string", json_path = ".status.step", description = "The rollout's step, of how many."),
     printcolumn(name = "Weight", type_ = "string", json_path = ".status.weight", description = "The candidate's share of the traffic."),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.ready", description = "Ready pods, of the pods asked for."),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Stable", type_ = "string", json_path = ".status.stable.revision", priority = 1, description = "The revision that was promoted last."),
-    printcolumn(name = "Candidate", type_ = "string", json_path = ".status.candidate.revision", priority = 1, description = "The revision that is being rolled out."),
-    printcolumn(name = "Verdict", type_ = "string", json_path = ".status.message", priority = 1, description = "What plimsoll decided last, or waits for, in one sentence.")
+    printcolumn(
+        name = "Stable",
+        type_ = "string",
+        json_path = ".status.stable.revision",
+        priority = 1,
+        description = "The revision that was promoted last."
+    ),
+    printcolumn(
+        name = "Candidate",
+        type_ = "string",
+        json_path = ".status.candidate.revision",
+        priority = 1,
+        description = "The revision that is being rolled out."
+    ),
+    printcolumn(
+        name = "Verdict",
+        type_ = "string",
+        json_path = ".status.message",
+        priority = 1,
+        description = "What plimsoll decided last, or waits for, in one sentence."
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ProductionServiceSpec {
@@ -111,7 +125,7 @@ pub struct ProductionServiceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub priority_class_name: Option<String>,
-    /// Ports that the app listens on. The first one gets the default probes. Without ports there are no probes and no Service.
+    /// Ports that the app listens on. The first TCP port gets the default probes. Without ports there are no probes and no Service.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[x_kube(validation = rules::PORTS)]
@@ -125,7 +139,7 @@ pub struct ProductionServiceSpec {
     /// The identity that the pods run under. Default: a service account of the service's own name, without a mounted token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account: Option<ServiceAccount>,
-    /// Any new text makes a new revision of the same image, rolled out with every check. This is how a service is restarted.
+    /// Any new text makes a new revision of the same image, rolled out with every check. This is how a service is restarted. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub restart: Option<String>,
@@ -166,7 +180,8 @@ pub struct ProductionServiceSpec {
     pub deletion_policy: Option<DeletionPolicy>,
 }
 
-/// What deleting the `ProductionService` does to the app.
+/// What happens to the app when this resource is deleted. `delete`: Kubernetes removes everything that was made, and needs no operator for
+/// it. `orphan`: everything stays as it stands and goes on serving. Default: `delete`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum DeletionPolicy {

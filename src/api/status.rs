@@ -13,7 +13,8 @@ use super::analysis_state::{AnalysisState, SignalMemory};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProductionServiceStatus {
-    /// `Ready`, `Reconciling`, `Stalled` (the kstatus three), `Accepted`, `Healthy`.
+    /// `Ready`: the spec's own revision is promoted and its bake is over. `Reconciling`: something is going on. `Stalled`: nothing goes on
+    /// without help. `Accepted`: the spec can be honoured. `Healthy`: what serves has the pods it needs, also while a new version is failing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -98,7 +99,10 @@ pub enum ConditionStatus {
     Unknown,
 }
 
-/// Where the service stands, in one word.
+/// Where the service stands, in one word. `Stable`: the spec's revision serves and its bake is over. `Progressing`: a revision is being brought
+/// up, or in. `Paused`: a rollout waits for `control.paused` to end. `Baking`: the new revision has got all it shall get, the old one is kept
+/// ready. `RollingBack`: the new revision is being taken back. `RolledBack`: the old revision serves again, the spec's is quarantined.
+/// `Blocked`: nothing can go on until somebody does what the message says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {
     /// The spec's revision serves, and its bake is over.
@@ -209,11 +213,11 @@ pub struct Latched {
     /// The revision that it is for.
     #[schemars(length(max = 10))]
     pub revision: String,
-    /// The command.
+    /// The command: `abort`, `promoteNext` or `promoteFull`.
     pub command: Command,
 }
 
-/// A command of `spec.control`.
+/// A command of `spec.control`: `abort`, `promoteNext` or `promoteFull`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Command {
@@ -241,9 +245,11 @@ pub struct Progress {
     pub started: Moment,
     /// The step, counted from 0; as many as there are steps means full.
     pub step: i32,
-    /// What is being done in it.
+    /// What is being done in the step. `Starting`: the very first revision comes up. `Shifting`: pods come up until the step's weight is in force.
+    /// `Soaking`: the step is watched. `Baking`: the candidate has got all it shall get and is watched further. `RollingBack`: stable gets its
+    /// pods back, then the traffic. `Draining`: pods that lost the traffic finish what they have.
     pub stage: Stage,
-    /// When that began.
+    /// When the stage began.
     pub since: Moment,
     /// Since when the step's weight is seen to be in force.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -298,7 +304,9 @@ pub enum Stage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Cause {
-    /// Why, in one word.
+    /// Why, in one word. `Analysis`: the numbers are worse than the running revision's. `Signal`: pods crash, are killed, cannot be pulled or
+    /// lose their readiness. `ProgressDeadline`: they did not become ready in time. `Abort`: by command. `Superseded`: the spec went on to a
+    /// third revision. `Reverted`: it went back to the stable one.
     pub reason: CauseReason,
     /// Why, in one sentence.
     #[schemars(length(max = 1024))]

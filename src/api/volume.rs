@@ -64,16 +64,16 @@ pub struct KeyedSource {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyToPath {
-    /// The key.
+    /// The key in the ConfigMap or Secret.
     #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z0-9]+$"))]
     pub key: String,
-    /// The file, relative to the mount, without `..`.
+    /// The file, relative to the mount, without `..`, for example `conf/app.yaml`.
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = rules::PATH_IN_VOLUME)]
     pub path: String,
 }
 
-/// A `PersistentVolumeClaim` of this namespace.
+/// A PersistentVolumeClaim of this namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimSource {
@@ -96,7 +96,7 @@ pub struct VolumeMount {
     /// Name of the volume.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
-    /// A folder or file inside the volume instead of its root, without `..`.
+    /// A folder or file inside the volume, without `..`. Default: the whole volume.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = rules::PATH_IN_VOLUME)]

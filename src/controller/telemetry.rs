@@ -1,5 +1,6 @@
 //! Logs and the operator's own metrics. Labels come from closed sets only: no service names, nothing that users can make up.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use prometheus::{Encoder as _, Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
@@ -35,7 +36,8 @@ pub enum LogFormat {
 pub fn log(format: LogFormat, level: &str) -> anyhow::Result<()> {
     // kube reports each refused request as an error although most are expected here and every one of them reaches us as a value.
     let filter = EnvFilter::try_new(format!("{level},kube_client::client=off,kube_runtime=error,hyper=warn,tower=warn,rustls=warn"))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => lines.with_target(false).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),

@@ -92,7 +92,9 @@ fn begin(input: &Input<'_>, state: &mut Advanced) {
         return;
     }
     if state.memory.stable.is_none() {
-        state.events.push(Event::normal("FirstRevision", format!("{revision} is the first revision: all {} pods at once", input.plan.replicas)));
+        state
+            .events
+            .push(Event::normal("FirstRevision", format!("{revision} is the first revision: all {} pods at once", input.plan.replicas)));
         state.memory.progress = Some(started(input, 1, Stage::Starting));
         return;
     }
@@ -100,7 +102,9 @@ fn begin(input: &Input<'_>, state: &mut Advanced) {
     if let Some(index) = state.quarantined.iter().position(|entry| &entry.revision == revision) {
         let control = input.snapshot.service.spec.control.as_ref();
         let retry = control.and_then(|control| control.retry.as_ref());
-        let Some(retry) = retry.filter(|retry| &retry.revision == revision && retry.attempt > state.quarantined[index].attempt) else { return };
+        let Some(retry) = retry.filter(|retry| &retry.revision == revision && retry.attempt > state.quarantined[index].attempt) else {
+            return;
+        };
         if !input.held {
             attempt = retry.attempt;
             state.quarantined.remove(index);
@@ -151,7 +155,8 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
     }
     let orders = commands::latch(input.snapshot.service.spec.control.as_ref(), &progress.revision, &mut state.memory);
     progress.ordered = orders.iter().find(|order| **order != Command::Abort).copied().or(progress.ordered);
-    let mut judgement = judgement::judge(input.plan, &state.memory, &mut progress, input.facts, input.snapshot, input.measurements, input.now);
+    let mut judgement =
+        judgement::judge(input.plan, &state.memory, &mut progress, input.facts, input.snapshot, input.measurements, input.now);
     let seen = look::look(input, &progress, &state.memory, &judgement, orders.contains(&Command::Abort));
     let to = next(progress.stage, progress.ordered, &seen);
     let stays = to == Move::Stay;

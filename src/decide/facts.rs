@@ -39,12 +39,14 @@ impl Facts {
             let asked = child.body["spec"]["replicas"].as_i64().and_then(|asked| i32::try_from(asked).ok()).unwrap_or(1);
             facts.revisions.entry(revision.to_owned()).or_default().asked = Some(asked);
             let conditions = child.body["status"]["conditions"].as_array().into_iter().flatten();
-            facts.refused.extend(conditions.filter(|condition| condition["type"] == "ReplicaFailure" && condition["status"] == "True").map(
-                |condition| Refused {
-                    revision: revision.to_owned(),
-                    message: condition["message"].as_str().unwrap_or("pods are refused").to_owned(),
-                },
-            ));
+            facts.refused.extend(
+                conditions.filter(|condition| condition["type"] == "ReplicaFailure" && condition["status"] == "True").map(|condition| {
+                    Refused {
+                        revision: revision.to_owned(),
+                        message: condition["message"].as_str().unwrap_or("pods are refused").to_owned(),
+                    }
+                }),
+            );
         }
         for pod in snapshot.pods.iter().filter(|pod| !pod.state.terminating) {
             let deployed = facts.revisions.entry(pod.state.revision.clone()).or_default();

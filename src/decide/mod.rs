@@ -125,7 +125,8 @@ pub fn decide(snapshot: &Snapshot, measurements: &Measurements, now: Timestamp) 
         None => advance::Advanced { memory, quarantined, judge: None, blocked: None, events: Vec::new(), wakes: Vec::new() },
     };
     report::clip_memory(&mut advanced.memory, &mut advanced.quarantined);
-    let target = plan.as_ref().map(|plan| strategy::target::target(plan, &advanced.memory, &advanced.quarantined, &facts)).unwrap_or_default();
+    let target =
+        plan.as_ref().map(|plan| strategy::target::target(plan, &advanced.memory, &advanced.quarantined, &facts)).unwrap_or_default();
     let about = report::About { snapshot, plan: plan.as_ref(), refusals, conflicts: &conflicts, facts: &facts, target: &target, now };
     let status = report::status(&about, &advanced);
     let writes = plan.as_ref().map(|plan| writes(snapshot, plan, planned.is_ok(), &target)).unwrap_or_default();
@@ -140,8 +141,10 @@ pub fn decide(snapshot: &Snapshot, measurements: &Measurements, now: Timestamp) 
 fn conflicts(snapshot: &Snapshot, plan: Option<&plan::Plan>) -> Vec<String> {
     let Some(plan) = plan else { return Vec::new() };
     let memory = snapshot.service.status.as_ref().and_then(|status| status.rollout.as_ref());
-    let revisions = memory.into_iter().flat_map(|memory| memory.progress.as_ref().map(|progress| &progress.revision).into_iter().chain(&memory.stable));
-    let names: Vec<String> = revisions.chain([&plan.revision]).map(|revision| format!("{}-{revision}", plan.name)).chain([plan.name.clone()]).collect();
+    let revisions =
+        memory.into_iter().flat_map(|memory| memory.progress.as_ref().map(|progress| &progress.revision).into_iter().chain(&memory.stable));
+    let names: Vec<String> =
+        revisions.chain([&plan.revision]).map(|revision| format!("{}-{revision}", plan.name)).chain([plan.name.clone()]).collect();
     let foreign = snapshot.children.iter().filter(|(key, child)| !child.ours && names.contains(&key.name));
     foreign
         .map(|(key, _)| {
@@ -170,7 +173,11 @@ fn writes(snapshot: &Snapshot, plan: &plan::Plan, accepted: bool, target: &strat
             writes.push(Write::Scale { replicas: plan.replicas });
         }
     } else {
-        writes.retain(|write| write.key().is_some_and(|key| matches!(key.kind, Kind::ConfigMap | Kind::Deployment | Kind::PodDisruptionBudget | Kind::Service)));
+        writes.retain(|write| {
+            write
+                .key()
+                .is_some_and(|key| matches!(key.kind, Kind::ConfigMap | Kind::Deployment | Kind::PodDisruptionBudget | Kind::Service))
+        });
     }
     writes
 }

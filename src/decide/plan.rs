@@ -7,9 +7,9 @@ use crate::api::values::IntOrPercent;
 use crate::api::{ProductionService, ProductionServiceSpec};
 
 use super::analysis::{Objective, ObjectiveKind, Settings};
+use super::revision;
 use super::snapshot::Snapshot;
 use super::units::{rounded_up, share};
-use super::revision;
 
 /// Replicas where the spec names none.
 pub const REPLICAS: i32 = 2;
@@ -249,7 +249,11 @@ fn plan_of(
         share(text).filter(|share| range.contains(share)).unwrap_or_else(|| {
             refusals.push(Refusal::new(
                 "InvalidShare",
-                format!("{field}: {text:?} is not a share from {}% to {}%; write for example \"1%\"", 100.0 * range.start(), 100.0 * range.end()),
+                format!(
+                    "{field}: {text:?} is not a share from {}% to {}%; write for example \"1%\"",
+                    100.0 * range.start(),
+                    100.0 * range.end()
+                ),
             ));
             default
         })
@@ -305,7 +309,8 @@ fn way(strategy: Option<Strategy>) -> (Way, IntOrPercent) {
     match strategy {
         Some(Strategy::Canary(canary)) => {
             let given = canary.steps.iter().map(|step| (step.weight, step.soak_seconds));
-            let steps: Vec<_> = given.chain(CANARY_WEIGHTS.map(|weight| (weight, None)).into_iter().filter(|_| canary.steps.is_empty())).collect();
+            let steps: Vec<_> =
+                given.chain(CANARY_WEIGHTS.map(|weight| (weight, None)).into_iter().filter(|_| canary.steps.is_empty())).collect();
             let planned = |(weight, soak): (i32, Option<i32>)| PlannedStep { weight, soak_seconds: soak.unwrap_or(CANARY_SOAK_SECONDS) };
             (Way::Canary { steps: steps.into_iter().map(planned).collect() }, IntOrPercent::Percent("100%".into()))
         }

@@ -92,7 +92,9 @@ fn phase(about: &About<'_>, advanced: &Advanced) -> Word {
                     Some(why) => word(Phase::Blocked, "FirstRevision", why.clone()),
                     None => word(Phase::Progressing, "FirstRevision", sentence),
                 },
-                Stage::Shifting | Stage::Soaking if paused => word(Phase::Paused, "Paused", format!("paused by spec.control.paused; {sentence}")),
+                Stage::Shifting | Stage::Soaking if paused => {
+                    word(Phase::Paused, "Paused", format!("paused by spec.control.paused; {sentence}"))
+                }
                 Stage::Baking if paused => word(Phase::Paused, "Paused", format!("paused by spec.control.paused in the bake; {sentence}")),
                 Stage::Shifting | Stage::Soaking => word(Phase::Progressing, "Progressing", sentence),
                 Stage::Baking => word(Phase::Baking, "Baking", sentence),
@@ -223,11 +225,13 @@ fn effective(plan: &Plan) -> Effective {
 /// What changed since the last status and is worth an event although the rollout did not move.
 #[must_use]
 pub fn news(about: &About<'_>, status: &ProductionServiceStatus) -> Vec<Event> {
-    let before = about.snapshot.service.status.as_ref().and_then(|status| status.conditions.iter().find(|condition| condition.kind == "Stalled"));
+    let before =
+        about.snapshot.service.status.as_ref().and_then(|status| status.conditions.iter().find(|condition| condition.kind == "Stalled"));
     let stalled = status.conditions.iter().find(|condition| condition.kind == "Stalled" && condition.status == ConditionStatus::True);
     let fresh = stalled.filter(|now| before.is_none_or(|before| before.status != now.status || before.message != now.message));
     // A rollback has its own event.
-    let blocked = fresh.filter(|_| status.phase == Some(Phase::Blocked)).map(|condition| Event::warning("Blocked", condition.message.clone()));
+    let blocked =
+        fresh.filter(|_| status.phase == Some(Phase::Blocked)).map(|condition| Event::warning("Blocked", condition.message.clone()));
     blocked.into_iter().collect()
 }
 

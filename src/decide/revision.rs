@@ -67,8 +67,7 @@ pub fn digest(value: &Value) -> String {
 /// What the user asked for, in one form for every way of writing it.
 fn intent(spec: &ProductionServiceSpec, config_maps: &BTreeMap<String, Contents>) -> Value {
     let mut written = json!(spec);
-    let mut intent: Map<String, Value> =
-        SECTIONS.iter().map(|section| ((*section).to_owned(), written[section].take())).collect();
+    let mut intent: Map<String, Value> = SECTIONS.iter().map(|section| ((*section).to_owned(), written[section].take())).collect();
     intent.insert("spread".into(), written["availability"]["spread"].take());
     if let Some(account) = intent["serviceAccount"].as_object_mut() {
         // Annotations are applied to the live account at once.

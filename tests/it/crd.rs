@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 /// Client-side apply keeps the whole object in an annotation, which Kubernetes limits to 256 KiB.
 const MOST_BYTES: usize = 200 * 1024;
 
+/// Noted in a schema by `below` when the object around it requires the field.
+const REQUIRED: &str = "required by what holds it";
+
 /// `UPDATE=1 cargo test --test it crd` writes the file anew.
 #[test]
 fn the_committed_definition_is_what_the_types_say() {
@@ -81,6 +84,7 @@ fn faults_of(path: &str, schema: &Map<String, Value>) -> Vec<String> {
         None if is_field && path != ".metadata" && path != ".metadata.name" => faults.push("no description".into()),
         None => {}
     }
+    faults.extend(faults_of_manual(path, schema));
     let int_or_string = has("x-kubernetes-int-or-string");
     match schema.get("type").and_then(Value::as_str) {
         None if int_or_string => faults.extend((!has("maxLength")).then(|| "no maxLength".into())),
@@ -104,6 +108,26 @@ fn faults_of(path: &str, schema: &Map<String, Value>) -> Vec<String> {
             Some(format) => faults.push(format!("format {format}")),
         },
         Some(_) => {}
+    }
+    faults
+}
+
+/// What a reader of `kubectl explain` would miss, since it shows the description only.
+fn faults_of_manual(path: &str, schema: &Map<String, Value>) -> Vec<String> {
+    let description = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+    let mut faults = Vec::new();
+    for value in schema.get("enum").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        faults.extend((!description.contains(value)).then(|| format!("{description:?} does not explain {value}")));
+    }
+    if !path.starts_with(".spec.") || path.ends_with("[]") || path.ends_with("{}") {
+        return faults;
+    }
+    let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default();
+    for limit in ["minimum", "maximum"].into_iter().filter_map(|keyword| schema.get(keyword)).filter(|_| kind == "integer") {
+        faults.extend((!description.contains(&limit.to_string())).then(|| format!("{description:?} does not say {limit}")));
+    }
+    if matches!(kind, "integer" | "boolean" | "string") && !schema.contains_key(REQUIRED) && !["Default", "bsent", "exactly one"].iter().any(|word| description.contains(word)) {
+        faults.push(format!("{description:?} does not say what holds when it is absent"));
     }
     faults
 }
@@ -132,12 +156,17 @@ fn every_schema(look: &mut dyn FnMut(&str, &Map<String, Value>)) {
 fn below(schema: &Value, path: &str, look: &mut dyn FnMut(&str, &Map<String, Value>)) {
     let mut children = Vec::new();
     if let Some(Value::Object(properties)) = schema.get("properties") {
-        children.extend(properties.iter().map(|(name, child)| (format!("{path}.{name}"), child)));
+        children.extend(properties.iter().map(|(name, child)| (format!("{path}.{name}"), name.as_str(), child)));
     }
-    children.extend(schema.get("items").map(|child| (format!("{path}[]"), child)));
-    children.extend(schema.get("additionalProperties").map(|child| (format!("{path}{{}}"), child)));
-    for (path, child) in children {
-        look(&path, child.as_object().unwrap_or_else(|| panic!("{path} is not a schema")));
+    children.extend(schema.get("items").map(|child| (format!("{path}[]"), "", child)));
+    children.extend(schema.get("additionalProperties").map(|child| (format!("{path}{{}}"), "", child)));
+    let required = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+    for (path, name, child) in children {
+        let mut own = child.as_object().unwrap_or_else(|| panic!("{path} is not a schema")).clone();
+        if required.contains(&name.into()) {
+            own.insert(REQUIRED.into(), true.into());
+        }
+        look(&path, &own);
         below(child, &path, look);
     }
 }

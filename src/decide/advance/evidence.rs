@@ -2,9 +2,9 @@
 
 use jiff::{Timestamp, ToSpan as _};
 
-use super::super::analysis::{EvidenceCounts, Judge, Verdict};
-use super::super::judgement::Judgement;
 use crate::api::status::{Moment, ObjectiveReport, Progress};
+use crate::decide::analysis::{EvidenceCounts, Judge, Verdict};
+use crate::decide::judgement::Judgement;
 
 /// Seconds between two writes of evidence that decides nothing: 500 rollouts must not mean 100 writes a second.
 const SAVE_SECONDS: i64 = 30;

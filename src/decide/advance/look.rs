@@ -2,12 +2,12 @@
 
 use jiff::ToSpan as _;
 
-use super::super::facts::Facts;
-use super::super::judgement::Judgement;
-use super::super::strategy::Front;
-use super::super::strategy::canary::Seen;
 use super::Input;
 use crate::api::status::{Cause, CauseReason, Memory, Progress, Stage};
+use crate::decide::facts::Facts;
+use crate::decide::judgement::Judgement;
+use crate::decide::strategy::Front;
+use crate::decide::strategy::canary::Seen;
 
 /// Seconds after the front Service is seen to leave a revision out before its pods are taken: endpoints reach every proxy in that time. The
 /// pods' own preStop sleep comes on top.
@@ -36,7 +36,8 @@ pub fn look(input: &Input<'_>, progress: &Progress, memory: &Memory, judgement: 
         can_take_over: ready >= plan.replicas,
         // What cannot be had by the deadline is not waited for: some pods of stable beat all of a bad candidate's.
         can_go_back: stable_ready >= plan.replicas || (stable_ready > 0 && (ready == 0 || late)),
-        drained: progress.weight_since.is_some_and(|since| input.now >= since.0 + DRAIN_SECONDS.seconds()) && narrowed(facts, progress, stable),
+        drained: progress.weight_since.is_some_and(|since| input.now >= since.0 + DRAIN_SECONDS.seconds())
+            && narrowed(facts, progress, stable),
         empty: plan.replicas == 0,
     }
 }

@@ -1,11 +1,11 @@
 //! What a rollout waits for, in one sentence that says for what and until when.
 
-use super::super::analysis::{PodState, signals};
-use super::super::judgement::Judgement;
-use super::super::plan::Plan;
-use super::super::strategy::canary::Seen;
 use super::Input;
 use crate::api::status::{Progress, Stage};
+use crate::decide::analysis::{PodState, signals};
+use crate::decide::judgement::Judgement;
+use crate::decide::plan::Plan;
+use crate::decide::strategy::canary::Seen;
 
 /// A step's name for people: `step 1/3`, or `full`.
 #[must_use]
@@ -21,7 +21,11 @@ pub fn waiting(input: &Input<'_>, progress: &Progress, judgement: &Judgement, se
     let until = progress.deadline.0.strftime("%H:%M:%S");
     match progress.stage {
         Stage::Starting => {
-            format!("{ready} of {} pods of {revision} are ready, waiting until {until} for one more{}", plan.replicas, because(input, revision))
+            format!(
+                "{ready} of {} pods of {revision} are ready, waiting until {until} for one more{}",
+                plan.replicas,
+                because(input, revision)
+            )
         }
         Stage::Shifting if !seen.candidate_ready => format!(
             "{}: {ready} of {} pods of {revision} are ready, waiting until {until} for one more{}",

@@ -93,7 +93,11 @@ impl ClosedBlock {
     pub fn errors(&self, warm_up_seconds: i64) -> (Side, Side, bool) {
         let (stable, candidate) = self.failures(Some(warm_up_seconds));
         let (all_stable, all_candidate) = self.failures(None);
-        if candidate.total.saturating_mul(2) >= all_candidate.total { (stable, candidate, false) } else { (all_stable, all_candidate, true) }
+        if candidate.total.saturating_mul(2) >= all_candidate.total {
+            (stable, candidate, false)
+        } else {
+            (all_stable, all_candidate, true)
+        }
     }
 
     fn sides(&self, older_than: Option<i64>, read: impl Fn(&PodCount) -> Option<(u64, u64)>) -> (Side, Side) {

@@ -252,7 +252,11 @@ impl Component {
 }
 
 /// A count as it was before it became decimal text; never negative here.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts are parsed as non-negative and stay below 2^53 in practice")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts are parsed as non-negative and stay below 2^53 in practice"
+)]
 pub fn whole(count: f64) -> u64 {
     count as u64
 }

@@ -218,7 +218,11 @@ impl Page {
         };
         let fits = |(_, tally): &&(Source, &Tally)| tally.fault().is_none();
         // A family with series goes before one that is only declared.
-        let chosen = sources.iter().filter(fits).find(|(_, tally)| tally.any_requests).or_else(|| sources.iter().filter(fits).find(|(_, tally)| tally.declared));
+        let chosen = sources
+            .iter()
+            .filter(fits)
+            .find(|(_, tally)| tally.any_requests)
+            .or_else(|| sources.iter().filter(fits).find(|(_, tally)| tally.declared));
         let Some((source, requests)) = chosen else {
             let fault = sources.iter().find_map(|(_, tally)| tally.fault().map(ToOwned::to_owned));
             return Counters { missing: Some(fault.unwrap_or_else(|| self.nothing_found(convention))), ..Counters::default() };
@@ -237,7 +241,9 @@ impl Page {
 
     fn nothing_found(&self, convention: Convention) -> String {
         let wanted = match convention {
-            Convention::Auto => "http_requests_total, http_request_duration_seconds, http_server_request_duration_seconds or rpc_server_duration",
+            Convention::Auto => {
+                "http_requests_total, http_request_duration_seconds, http_server_request_duration_seconds or rpc_server_duration"
+            }
             Convention::PromClient => "http_requests_total or http_request_duration_seconds",
             Convention::OpenTelemetry => "http_server_request_duration_seconds or rpc_server_duration",
         };

@@ -126,7 +126,9 @@ impl References {
     /// A pod not seen before counts from 0 if it started after the scrape before.
     fn first(&self, sample: &PodSample) -> Step {
         match (self.scraped_at, sample.started) {
-            (Some(before), Some(started)) if started > before => Step::Counts { from: before, count: difference(&Counters::default(), &sample.counters) },
+            (Some(before), Some(started)) if started > before => {
+                Step::Counts { from: before, count: difference(&Counters::default(), &sample.counters) }
+            }
             _ => Step::Reference,
         }
     }

@@ -240,8 +240,11 @@ impl Judge {
             objective.count_step(increments, situation.candidate, at, &self.settings);
         }
         self.remember(increments, situation.candidate);
-        let around =
-            Surroundings { warm_up_seconds: self.settings.warm_up_seconds, weight: finite_or_zero(situation.weight), stable_pods: self.stable_pods };
+        let around = Surroundings {
+            warm_up_seconds: self.settings.warm_up_seconds,
+            weight: finite_or_zero(situation.weight),
+            stable_pods: self.stable_pods,
+        };
         self.paired.add(increments, situation.candidate, at);
         if let Some(block) = self.paired.close(true) {
             let before = self.clock;
@@ -326,7 +329,8 @@ impl Judge {
 /// Some bound is in both; true as well while either has no histogram because it has served nothing yet.
 fn any_common(stable: &[&PodSample], candidate: &[&PodSample]) -> bool {
     let served = |samples: &[&PodSample]| samples.iter().any(|sample| sample.counters.requests() > 0);
-    let bounds = |samples: &[&PodSample]| samples.iter().flat_map(|sample| sample.counters.buckets.keys().copied()).collect::<BTreeSet<u64>>();
+    let bounds =
+        |samples: &[&PodSample]| samples.iter().flat_map(|sample| sample.counters.buckets.keys().copied()).collect::<BTreeSet<u64>>();
     !served(stable) || !served(candidate) || !bounds(stable).is_disjoint(&bounds(candidate))
 }
 

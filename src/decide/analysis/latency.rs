@@ -27,11 +27,18 @@ pub struct Edge {
 
 /// Stable's requests slower than each bound, of `total` whose time was taken; for `common` bounds only the edges are
 /// chosen, but the margins use all of stable's. The objective's own edge comes first. Empty if nothing is common.
-pub fn edges(slower: &BTreeMap<u64, u64>, total: u64, common: impl Fn(u64) -> bool, objective_microseconds: f64, tolerance: f64) -> Vec<Edge> {
+pub fn edges(
+    slower: &BTreeMap<u64, u64>,
+    total: u64,
+    common: impl Fn(u64) -> bool,
+    objective_microseconds: f64,
+    tolerance: f64,
+) -> Vec<Edge> {
     let share = |count: u64| clamp_share((count as f64 + 0.5) / (total as f64 + 1.0));
     let shares: Vec<(u64, f64)> = slower.iter().map(|(bound, count)| (*bound, share(*count))).collect();
     let usable = || shares.iter().enumerate().filter(|(_, (bound, _))| common(*bound));
-    let nearest = |distance: &dyn Fn(&(u64, f64)) -> f64| usable().min_by(|a, b| distance(a.1).total_cmp(&distance(b.1))).map(|(index, _)| index);
+    let nearest =
+        |distance: &dyn Fn(&(u64, f64)) -> f64| usable().min_by(|a, b| distance(a.1).total_cmp(&distance(b.1))).map(|(index, _)| index);
     let by_bound = |(bound, _): &(u64, f64)| (libm::log(*bound as f64) - libm::log(objective_microseconds)).abs();
     let mut chosen: Vec<usize> = nearest(&by_bound).into_iter().collect();
     for wanted in INTERESTING_SHARES {

@@ -106,7 +106,14 @@ impl ObjectiveMemory {
                 kept = halved.map(|(bound, calibration)| calibration.write(bound.and_then(|bound| u64::try_from(bound).ok()))).collect();
             }
         }
-        Self { objective: objective.clone(), step: StepCounts::default(), components, alone: Alone::default(), before: Before::default(), kept }
+        Self {
+            objective: objective.clone(),
+            step: StepCounts::default(),
+            components,
+            alone: Alone::default(),
+            before: Before::default(),
+            kept,
+        }
     }
 
     /// Age below which a pod does not count, or counts as cold.
@@ -167,7 +174,8 @@ impl ObjectiveMemory {
             let calibration = kept.and_then(|state| Calibration::read(state).ok()).unwrap_or_default();
             let prior = Prior { share: edge.share, pseudo_requests: MOST_PSEUDO_REQUESTS.min(count.timed as f64) };
             let past = self.past(count.slower.get(&edge.bound).copied().unwrap_or_default(), count.timed);
-            let mut component = Component::new(Some(edge.bound), Null { ratio: 1.0, margin: edge.margin }, prior, calibration).against(past);
+            let mut component =
+                Component::new(Some(edge.bound), Null { ratio: 1.0, margin: edge.margin }, prior, calibration).against(past);
             component.exclusion = (index == 0).then(Exclusion::default);
             component
         };
@@ -186,12 +194,18 @@ impl ObjectiveMemory {
             let warm = increment.ready_since.is_some_and(|since| at.duration_since(since) > age);
             let Some((total, bad)) = (match self.objective.kind {
                 ObjectiveKind::ErrorRate { .. } => Some((increment.count.total, increment.count.failed)),
-                ObjectiveKind::Latency { .. } => bound.filter(|_| warm).and_then(|bound| Some((increment.count.timed, *increment.count.slower.get(&bound)?))),
+                ObjectiveKind::Latency { .. } => {
+                    bound.filter(|_| warm).and_then(|bound| Some((increment.count.timed, *increment.count.slower.get(&bound)?)))
+                }
             }) else {
                 continue;
             };
             let step = &mut self.step;
-            let (all, worse) = if increment.revision == candidate { (&mut step.candidate, &mut step.candidate_bad) } else { (&mut step.stable, &mut step.stable_bad) };
+            let (all, worse) = if increment.revision == candidate {
+                (&mut step.candidate, &mut step.candidate_bad)
+            } else {
+                (&mut step.stable, &mut step.stable_bad)
+            };
             *all = all.saturating_add(total);
             *worse = worse.saturating_add(bad);
         }
@@ -219,7 +233,11 @@ impl ObjectiveMemory {
                 }
             };
             let load_factor = around.load_factor(candidate.pods);
-            component.step(&Block { counts: counts(stable, candidate), seconds: block.seconds, cold, load_factor, comparable }, before, gamma);
+            component.step(
+                &Block { counts: counts(stable, candidate), seconds: block.seconds, cold, load_factor, comparable },
+                before,
+                gamma,
+            );
         }
     }
 
@@ -320,7 +338,8 @@ impl ObjectiveMemory {
         let fresh = Self::new(objective, tolerance, &[]);
         let Some(step) = &state.step else { return Err(Unreadable { what: WHAT }) };
         let [candidate, candidate_bad, stable, stable_bad] = parse_counts::<4>(step, WHAT)?.map(whole);
-        let [total, failed, timed, seconds, pod_seconds, known] = state.before.as_ref().map_or(Ok([0.0; 6]), |before| parse_counts(before, WHAT))?;
+        let [total, failed, timed, seconds, pod_seconds, known] =
+            state.before.as_ref().map_or(Ok([0.0; 6]), |before| parse_counts(before, WHAT))?;
         let slower = state.slower.as_ref().map_or_else(|| Ok(Vec::new()), |slower| parse_any(slower, WHAT))?;
         let slower: BTreeMap<u64, u64> = slower.chunks_exact(2).map(|pair| (whole(pair[0]), whole(pair[1]))).collect();
         let count = PodCount { total: whole(total), failed: whole(failed), timed: whole(timed), slower };
@@ -346,7 +365,14 @@ impl ObjectiveMemory {
         }
         let kept = if components.is_empty() { state.calibrations.clone() } else { Vec::new() };
         let before = Before { count, seconds, pod_seconds, known: known > 0.0 };
-        Ok(Self { objective: objective.clone(), step: StepCounts { candidate, candidate_bad, stable, stable_bad }, components, alone, before, kept })
+        Ok(Self {
+            objective: objective.clone(),
+            step: StepCounts { candidate, candidate_bad, stable, stable_bad },
+            components,
+            alone,
+            before,
+            kept,
+        })
     }
 }
 

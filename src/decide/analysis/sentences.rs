@@ -106,7 +106,15 @@ pub fn three_digits(number: f64) -> String {
     if size >= 1e6 {
         format!("{number:.1e}")
     } else if size >= 100.0 {
-        let step = if size >= 1e5 { 1000.0 } else if size >= 1e4 { 100.0 } else if size >= 1e3 { 10.0 } else { 1.0 };
+        let step = if size >= 1e5 {
+            1000.0
+        } else if size >= 1e4 {
+            100.0
+        } else if size >= 1e3 {
+            10.0
+        } else {
+            1.0
+        };
         grouped(super::component::whole(((number / step).round() * step).max(0.0)))
     } else if size >= 10.0 {
         format!("{number:.1}")

@@ -84,7 +84,14 @@ pub struct Refused {
 /// All signals raised now, those that fail first. `stable` is `None` for the first revision. `memory` keeps since when a
 /// signal has held without a break; it is updated.
 #[must_use]
-pub fn judge(pods: &[PodState], refused: &[Refused], now: Timestamp, stable: Option<&str>, candidate: &str, memory: &mut SignalMemory) -> Vec<Signal> {
+pub fn judge(
+    pods: &[PodState],
+    refused: &[Refused],
+    now: Timestamp,
+    stable: Option<&str>,
+    candidate: &str,
+    memory: &mut SignalMemory,
+) -> Vec<Signal> {
     let sides = Sides {
         candidate: Side::new(pods, candidate),
         stable: stable.map_or_else(Side::default, |stable| Side::new(pods, stable)),
@@ -93,7 +100,10 @@ pub fn judge(pods: &[PodState], refused: &[Refused], now: Timestamp, stable: Opt
         now,
     };
     let mut signals: Vec<Signal> =
-        [sides.out_of_memory(), sides.crash_loop(), sides.config_error(memory), sides.image_pull(memory), sides.readiness_lost(memory)].into_iter().flatten().collect();
+        [sides.out_of_memory(), sides.crash_loop(), sides.config_error(memory), sides.image_pull(memory), sides.readiness_lost(memory)]
+            .into_iter()
+            .flatten()
+            .collect();
     for refusal in refused.iter().filter(|refusal| refusal.revision == candidate || Some(refusal.revision.as_str()) == stable) {
         let sentence = format!("pods of {} are refused: {}", refusal.revision, words::brief(&refusal.message));
         signals.push(Signal { kind: SignalKind::PodsRefused, outcome: Outcome::Hold, sentence, wake: None });
@@ -165,7 +175,11 @@ impl Sides<'_> {
         }
         let concerned = self.candidate.count(killed);
         let stable = self.stable.count(|container| killed(container) && self.ended_lately(container));
-        let what = format!("{kills} {} for memory (OOMKilled) {}; {MEMORY_REMEDY}", words::plural(kills as usize, "kill"), self.in_pods(concerned));
+        let what = format!(
+            "{kills} {} for memory (OOMKilled) {}; {MEMORY_REMEDY}",
+            words::plural(kills as usize, "kill"),
+            self.in_pods(concerned)
+        );
         Some(self.signal(SignalKind::OutOfMemory, (concerned, stable), &what, kills >= REPEATED, None))
     }
 
@@ -177,7 +191,11 @@ impl Sides<'_> {
             return None;
         }
         let stable = self.stable.count(|container| backs_off(container) || (container.restarts > 0 && self.ended_lately(container)));
-        let how = self.candidate.containers().filter(|(_, container)| container.restarts > 0 || backs_off(container)).find_map(|(_, container)| words::how_it_ended(container));
+        let how = self
+            .candidate
+            .containers()
+            .filter(|(_, container)| container.restarts > 0 || backs_off(container))
+            .find_map(|(_, container)| words::how_it_ended(container));
         let how = how.map_or_else(String::new, |how| format!(" ({how})"));
         let what = format!("{restarts} {} {}{how}", words::plural(restarts as usize, "restart"), self.in_pods(concerned));
         Some(self.signal(SignalKind::CrashLoop, (concerned, stable), &what, restarts >= REPEATED, None))
@@ -188,7 +206,8 @@ impl Sides<'_> {
         let concerned = self.candidate.count(waits);
         let since = held(&mut memory.config_error_since, concerned > 0, self.now)?;
         let waiting = self.candidate.containers().filter(|(_, container)| waits(container));
-        let messages: Vec<_> = waiting.filter_map(|(_, container)| container.waiting.as_ref().map(|waiting| waiting.message.as_str())).collect();
+        let messages: Vec<_> =
+            waiting.filter_map(|(_, container)| container.waiting.as_ref().map(|waiting| waiting.message.as_str())).collect();
         let as_root = messages.iter().copied().find(|message| message.contains("runAsNonRoot"));
         let message = words::brief(as_root.or_else(|| messages.first().copied()).unwrap_or_default());
         let remedy = if as_root.is_some() { format!("; {USER_REMEDY}") } else { String::new() };
@@ -208,7 +227,9 @@ impl Sides<'_> {
         let waiting = self.candidate.containers().filter(|(_, container)| waits(container)).map(|(_, container)| container);
         // The first error names the cause, the back-off after it only repeats the image.
         let named = waiting.min_by_key(|container| words::waits_for(container, &["ImagePullBackOff"]));
-        let (image, message) = named.map_or(("", ""), |container| (container.image.as_str(), container.waiting.as_ref().map_or("", |waiting| waiting.message.as_str())));
+        let (image, message) = named.map_or(("", ""), |container| {
+            (container.image.as_str(), container.waiting.as_ref().map_or("", |waiting| waiting.message.as_str()))
+        });
         let what = format!("image {image} cannot be pulled {}: {}; {IMAGE_REMEDY}", self.in_pods(concerned), words::brief(message));
         let due = self.now.duration_since(since) >= GRACE;
         let wake = since.saturating_add(GRACE).ok().filter(|_| !due && !ever_started);

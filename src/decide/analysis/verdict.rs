@@ -201,11 +201,20 @@ impl Judge {
 
     fn decide(&self, index: usize, memory: &ObjectiveMemory, shown: &Shown, step: &Step<'_>) -> (Verdict, String) {
         if step.leading == Some(index) && step.ln_e >= step.ln_limit && shown.bad_since_start >= LEAST_BAD {
-            let text = format!("{} {}", sentences::compared(&shown.comparison(step.situation)), sentences::evidence(libm::exp(step.ln_e), libm::exp(step.ln_limit)));
+            let text = format!(
+                "{} {}",
+                sentences::compared(&shown.comparison(step.situation)),
+                sentences::evidence(libm::exp(step.ln_e), libm::exp(step.ln_limit))
+            );
             return (Verdict::Fail(FailReason::Worse), text);
         }
         if let Some(counts) = self.broken(memory) {
-            let comparison = sentences::Comparison { bound: None, candidate_counts: counts.0, stable_counts: counts.1, ..shown.comparison(step.situation) };
+            let comparison = sentences::Comparison {
+                bound: None,
+                candidate_counts: counts.0,
+                stable_counts: counts.1,
+                ..shown.comparison(step.situation)
+            };
             return (Verdict::Fail(FailReason::Broken), format!("{} within two measurements", sentences::compared(&comparison)));
         }
         let Some(reason) = self.waits_for(memory, step) else {
@@ -215,8 +224,12 @@ impl Judge {
         if step.deadline_passed() && reason.lacks_evidence() {
             return match step.situation.on_no_evidence {
                 OnNoEvidence::RollBack => (Verdict::Fail(FailReason::NoEvidence), format!("{why}; the deadline passed without evidence")),
-                OnNoEvidence::Promote if !memory.mostly_bad() => (Verdict::Pass, format!("{why}; promoted without evidence, as onNoEvidence says")),
-                OnNoEvidence::Promote | OnNoEvidence::Hold => (Verdict::Pending(reason), format!("{why}; past its deadline, it goes on when evidence comes")),
+                OnNoEvidence::Promote if !memory.mostly_bad() => {
+                    (Verdict::Pass, format!("{why}; promoted without evidence, as onNoEvidence says"))
+                }
+                OnNoEvidence::Promote | OnNoEvidence::Hold => {
+                    (Verdict::Pending(reason), format!("{why}; past its deadline, it goes on when evidence comes"))
+                }
             };
         }
         (Verdict::Pending(reason), why)
@@ -298,7 +311,11 @@ impl Judge {
         let serving = pods.values().filter(|pod| pod.total > 0).count();
         let failing = pods.values().filter(|pod| pod.bad > 0).count();
         let before = memory.components.first().and_then(|component| component.past);
-        let stable_fine = if stable.total > 0 { stable.share() <= STABLE_BROKEN_SHARE } else { before.is_none_or(|past| past.share <= STABLE_BROKEN_SHARE) };
+        let stable_fine = if stable.total > 0 {
+            stable.share() <= STABLE_BROKEN_SHARE
+        } else {
+            before.is_none_or(|past| past.share <= STABLE_BROKEN_SHARE)
+        };
         let broken = candidate.total >= BROKEN_REQUESTS && candidate.share() >= BROKEN_SHARE && failing >= serving.min(2) && stable_fine;
         broken.then_some((candidate, (stable.total > 0).then_some(stable)))
     }
@@ -324,7 +341,11 @@ impl Judge {
         let counts = EvidenceCounts { bad: memory.step.candidate_bad, total: memory.step.candidate };
         let bound = memory.components.first().and_then(|component| component.bound);
         let served = sentences::served(counts, bound);
-        if step.situation.baking { format!("{served} in the bake") } else { format!("{served}; {}", sentences::excluded(memory.excluded())) }
+        if step.situation.baking {
+            format!("{served} in the bake")
+        } else {
+            format!("{served}; {}", sentences::excluded(memory.excluded()))
+        }
     }
 
     fn waiting(&self, reason: PendingReason, memory: &ObjectiveMemory, shown: &Shown, step: &Step<'_>) -> String {
@@ -341,26 +362,46 @@ impl Judge {
             }
             PendingReason::NoCommonBuckets => format!("the latency histograms of {candidate} and {stable} have no bound in common"),
             PendingReason::UnknownConvention => {
-                format!("the metrics of {candidate} fit no known convention: {}", last.and_then(|last| last.missing.as_deref()).unwrap_or_default())
+                format!(
+                    "the metrics of {candidate} fit no known convention: {}",
+                    last.and_then(|last| last.missing.as_deref()).unwrap_or_default()
+                )
             }
             PendingReason::NoTraffic => format!("no request has reached {candidate} in {}", sentences::duration(seconds)),
-            PendingReason::NoControl => format!("no request has reached {stable} in {}, so there is nothing to compare with", sentences::duration(seconds)),
+            PendingReason::NoControl => {
+                format!("no request has reached {stable} in {}, so there is nothing to compare with", sentences::duration(seconds))
+            }
             PendingReason::StableBroken => {
                 let counts = EvidenceCounts { bad: memory.step.stable_bad, total: memory.step.stable };
                 let word = if shown.bound.is_none() { "fails" } else { "is slow" };
                 format!("stable {word} {} too; no evidence either way", sentences::percent(&counts))
             }
             PendingReason::AlarmRising => {
-                format!("{} {}", sentences::compared(&shown.comparison(situation)), sentences::evidence(libm::exp(step.ln_e), libm::exp(step.ln_limit)))
+                format!(
+                    "{} {}",
+                    sentences::compared(&shown.comparison(situation)),
+                    sentences::evidence(libm::exp(step.ln_e), libm::exp(step.ln_limit))
+                )
             }
-            PendingReason::WarmingUp => format!("every pod of {candidate} is younger than {}", sentences::duration(memory.warm_up_seconds(self.settings.warm_up_seconds) as f64)),
+            PendingReason::WarmingUp => format!(
+                "every pod of {candidate} is younger than {}",
+                sentences::duration(memory.warm_up_seconds(self.settings.warm_up_seconds) as f64)
+            ),
             PendingReason::Soaking => {
                 let counts = EvidenceCounts { bad: memory.step.candidate_bad, total: memory.step.candidate };
                 let bound = memory.components.first().and_then(|component| component.bound);
-                format!("{} so far; soaking for {}", sentences::served(counts, bound), sentences::duration(step.left(situation.soak_seconds)))
+                format!(
+                    "{} so far; soaking for {}",
+                    sentences::served(counts, bound),
+                    sentences::duration(step.left(situation.soak_seconds))
+                )
             }
             PendingReason::TooFewRequests => sentences::too_few(memory.step.candidate, self.settings.min_requests, seconds),
-            PendingReason::NotYetExcluded => format!("{}; more requests, or {}", sentences::excluded(memory.excluded()), sentences::duration(step.left(situation.soak_seconds.max(PATIENCE_SECONDS)))),
+            PendingReason::NotYetExcluded => format!(
+                "{}; more requests, or {}",
+                sentences::excluded(memory.excluded()),
+                sentences::duration(step.left(situation.soak_seconds.max(PATIENCE_SECONDS)))
+            ),
         }
     }
 }
@@ -413,7 +454,13 @@ struct Shown {
 impl Shown {
     fn comparison<'a>(&self, situation: &Situation<'a>) -> sentences::Comparison<'a> {
         let Self { bound, candidate, stable, .. } = *self;
-        sentences::Comparison { bound, candidate: situation.candidate, stable: situation.stable, candidate_counts: candidate, stable_counts: stable }
+        sentences::Comparison {
+            bound,
+            candidate: situation.candidate,
+            stable: situation.stable,
+            candidate_counts: candidate,
+            stable_counts: stable,
+        }
     }
 }
 
@@ -460,7 +507,8 @@ fn overall(objectives: &[ObjectiveVerdict], step: &Step<'_>) -> Verdict {
     if let Some(failed) = objectives.iter().find(|objective| matches!(objective.verdict, Verdict::Fail(_))) {
         return failed.verdict;
     }
-    let pending = objectives.iter().filter_map(|objective| if let Verdict::Pending(reason) = objective.verdict { Some(reason) } else { None }).min();
+    let pending =
+        objectives.iter().filter_map(|objective| if let Verdict::Pending(reason) = objective.verdict { Some(reason) } else { None }).min();
     let soak = SignedDuration::from_secs(step.situation.soak_seconds);
     let soaking = objectives.is_empty() && step.elapsed().is_none_or(|elapsed| elapsed < soak);
     match pending {

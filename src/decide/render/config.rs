@@ -71,9 +71,7 @@ impl Copied {
     /// Environment variables out of the revision's `ConfigMap`.
     #[must_use]
     pub fn env(&self, config_map: &str) -> Vec<Value> {
-        let variable = |(name, key): &(String, String)| {
-            json!({"name": name, "valueFrom": {"configMapKeyRef": {"name": config_map, "key": key, "optional": false}}})
-        };
+        let variable = |(name, key): &(String, String)| json!({"name": name, "valueFrom": {"configMapKeyRef": {"name": config_map, "key": key, "optional": false}}});
         self.variables.iter().map(variable).collect()
     }
 

@@ -40,7 +40,8 @@ fn equal(name: &str, rendered: &Value, live: &Value, whole: bool) -> bool {
 fn fields(rendered: &Map<String, Value>, live: &Map<String, Value>, whole: bool) -> bool {
     let nothing_added = !whole || live.keys().all(|name| rendered.contains_key(name));
     // A pod has its init containers or none: an added one runs code before the app's.
-    let foreign_start = rendered.contains_key("containers") && live.contains_key("initContainers") && !rendered.contains_key("initContainers");
+    let foreign_start =
+        rendered.contains_key("containers") && live.contains_key("initContainers") && !rendered.contains_key("initContainers");
     nothing_added
         && !foreign_start
         && rendered.iter().all(|(name, field)| match (name.as_str(), field, live.get(name)) {
@@ -111,21 +112,51 @@ mod tests {
             ("a default beside it", json!({"a": 1}), json!({"a": 1, "b": 2}), true),
             ("a changed field", json!({"a": 1}), json!({"a": 2}), false),
             ("a field that is gone", json!({"a": 1}), json!({}), false),
-            ("others' labels stay", json!({"metadata": {"labels": {"a": "1"}}}), json!({"metadata": {"labels": {"a": "1", "b": "2"}}}), true),
-            ("a selector is compared whole", json!({"spec": {"selector": {"a": "1"}}}), json!({"spec": {"selector": {"a": "1", "b": "2"}}}), false),
-            ("so is a policy's rule: ports narrow it", json!({"ingress": [{"from": []}]}), json!({"ingress": [{"from": [], "ports": []}]}), false),
+            (
+                "others' labels stay",
+                json!({"metadata": {"labels": {"a": "1"}}}),
+                json!({"metadata": {"labels": {"a": "1", "b": "2"}}}),
+                true,
+            ),
+            (
+                "a selector is compared whole",
+                json!({"spec": {"selector": {"a": "1"}}}),
+                json!({"spec": {"selector": {"a": "1", "b": "2"}}}),
+                false,
+            ),
+            (
+                "so is a policy's rule: ports narrow it",
+                json!({"ingress": [{"from": []}]}),
+                json!({"ingress": [{"from": [], "ports": []}]}),
+                false,
+            ),
             ("an added rule", json!({"egress": []}), json!({"egress": [{}]}), false),
             ("an added metric", json!({"metrics": []}), json!({"metrics": [{"type": "Pods"}]}), false),
             ("an added container", deployment(json!([{"name": "app"}])), deployment(json!([{"name": "app"}, {"name": "miner"}])), false),
             ("an added init container", json!({"containers": []}), json!({"containers": [], "initContainers": [{"name": "miner"}]}), false),
-            ("a container's defaults", deployment(json!([{"name": "app"}])), deployment(json!([{"name": "app", "imagePullPolicy": "Always"}])), true),
+            (
+                "a container's defaults",
+                deployment(json!([{"name": "app"}])),
+                deployment(json!([{"name": "app", "imagePullPolicy": "Always"}])),
+                true,
+            ),
             ("the same amount", json!({"requests": {"cpu": "1000m"}}), json!({"requests": {"cpu": "1"}}), true),
             ("another amount", json!({"limits": {"memory": "1Gi"}}), json!({"limits": {"memory": "1G"}}), false),
             ("the same size", json!({"sizeLimit": "1024Ki"}), json!({"sizeLimit": "1Mi"}), true),
-            ("amounts are compared only where amounts are meant", json!({"nodeSelector": {"a": "1000m"}}), json!({"nodeSelector": {"a": "1"}}), false),
+            (
+                "amounts are compared only where amounts are meant",
+                json!({"nodeSelector": {"a": "1000m"}}),
+                json!({"nodeSelector": {"a": "1"}}),
+                false,
+            ),
             ("another owner", json!({"ownerReferences": [{"uid": "1"}]}), json!({"ownerReferences": [{"uid": "2"}, {"uid": "1"}]}), true),
             ("our ownership gone", json!({"ownerReferences": [{"uid": "1"}]}), json!({"ownerReferences": [{"uid": "2"}]}), false),
-            ("a platform's credentials", json!({"imagePullSecrets": [{"name": "a"}]}), json!({"imagePullSecrets": [{"name": "dockercfg"}, {"name": "a"}]}), true),
+            (
+                "a platform's credentials",
+                json!({"imagePullSecrets": [{"name": "a"}]}),
+                json!({"imagePullSecrets": [{"name": "dockercfg"}, {"name": "a"}]}),
+                true,
+            ),
         ];
         for (why, rendered, live, expected) in cases {
             assert_eq!(matches(&rendered, &live), expected, "{why}");
@@ -134,7 +165,8 @@ mod tests {
 
     #[test]
     fn what_others_added_to_whole_lists_is_named_from_the_end() {
-        let rendered = json!({"spec": {"containers": [{"name": "app", "env": [{"name": "A"}]}], "ports": [{"name": "http"}], "args": ["x"]}});
+        let rendered =
+            json!({"spec": {"containers": [{"name": "app", "env": [{"name": "A"}]}], "ports": [{"name": "http"}], "args": ["x"]}});
         let live = json!({"spec": {
             "initContainers": [{"name": "first"}],
             "containers": [{"name": "miner"}, {"name": "app", "env": [{"name": "A"}, {"name": "B"}]}, {"name": "spy"}],

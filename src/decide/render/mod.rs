@@ -91,8 +91,7 @@ fn as_it_is(snapshot: &Snapshot, key: ObjectKey, wanted: &mut BTreeMap<ObjectKey
 fn serving_ports<'a>(plan: &'a Plan, target: &Target, record_of: &impl Fn(&str) -> Option<&'a Record>) -> Vec<&'a [Port]> {
     let with_pods = target.replicas.iter().filter(|(_, replicas)| **replicas > 0).map(|(revision, _)| revision.as_str());
     let (newest, older): (Vec<&str>, Vec<&str>) = with_pods.partition(|revision| *revision == plan.revision);
-    let ports: Vec<&[Port]> =
-        older.into_iter().chain(newest).filter_map(record_of).map(|record| record.spec.ports.as_slice()).collect();
+    let ports: Vec<&[Port]> = older.into_iter().chain(newest).filter_map(record_of).map(|record| record.spec.ports.as_slice()).collect();
     if ports.is_empty() { vec![plan.spec.ports.as_slice()] } else { ports }
 }
 

@@ -36,7 +36,8 @@ pub fn network_policy(plan: &Plan, network: &Network, serving: &[&[Port]], opera
         let ports: Vec<Value> = target.port.iter().map(|port| json!({"port": port, "protocol": Protocol::Tcp})).collect();
         rule("to", &[peer(target.service.as_ref(), target.namespace_labels.as_ref(), target.cidr.as_ref())], &ports)
     });
-    let ingress: Vec<Value> = std::iter::once(rule("from", std::slice::from_ref(&own_pods), &[])).chain(operator).chain(allowed_in).collect();
+    let ingress: Vec<Value> =
+        std::iter::once(rule("from", std::slice::from_ref(&own_pods), &[])).chain(operator).chain(allowed_in).collect();
     let egress: Vec<Value> = std::iter::once(rule("to", &[own_pods], &[])).chain(dns).chain(allowed_out).collect();
     let body = json!({"spec": {
         "podSelector": {"matchLabels": selector(&plan.name, None)},

@@ -41,12 +41,7 @@ impl<'a> Owner<'a> {
     /// The owner of everything that a plan describes.
     #[must_use]
     pub fn of(plan: &'a Plan) -> Self {
-        Self {
-            name: &plan.name,
-            namespace: &plan.namespace,
-            uid: &plan.uid,
-            deletion: plan.spec.deletion_policy.unwrap_or_default(),
-        }
+        Self { name: &plan.name, namespace: &plan.namespace, uid: &plan.uid, deletion: plan.spec.deletion_policy.unwrap_or_default() }
     }
 
     /// Labels of the service's objects, and with `revision` of that revision's.
@@ -139,7 +134,11 @@ mod tests {
             ("handed over by name", json!({"annotations": {ADOPT: "shop"}}), true),
             ("handed over by uid", json!({"annotations": {ADOPT: "u1"}}), true),
             ("handed over to somebody else", json!({"annotations": {ADOPT: "till"}}), false),
-            ("what another controller owns cannot be handed over", json!({"ownerReferences": [{"uid": "u2", "controller": true}], "annotations": {ADOPT: "shop"}}), false),
+            (
+                "what another controller owns cannot be handed over",
+                json!({"ownerReferences": [{"uid": "u2", "controller": true}], "annotations": {ADOPT: "shop"}}),
+                false,
+            ),
             ("nobody's", json!({}), false),
         ];
         for (why, metadata, expected) in cases {

@@ -96,7 +96,8 @@ fn the_full_service() {
 
 #[test]
 fn what_an_api_server_gives_back_matches() {
-    let fixtures = [("smallest", SMALLEST, include_str!("fixtures/smallest.live.json")), ("full", FULL, include_str!("fixtures/full.live.json"))];
+    let fixtures =
+        [("smallest", SMALLEST, include_str!("fixtures/smallest.live.json")), ("full", FULL, include_str!("fixtures/full.live.json"))];
     for (name, spec, live) in fixtures {
         let live: Vec<Value> = serde_json::from_str(live).unwrap();
         let wanted = rendered(spec);
@@ -119,7 +120,11 @@ fn a_record_is_read_as_it_was_written() {
 
     let problems = [
         ("no template", json!({"data": {}}), "pod-template.json is missing"),
-        ("not a template", json!({"data": {"pod-template.json": "{}"}}), "pod-template.json is not a pod template: it has no spec.containers"),
+        (
+            "not a template",
+            json!({"data": {"pod-template.json": "{}"}}),
+            "pod-template.json is not a pod template: it has no spec.containers",
+        ),
         ("not JSON", json!({"data": {"pod-template.json": "{"}}), "pod-template.json cannot be read"),
         ("no plan", json!({"data": {"pod-template.json": r#"{"spec": {"containers": []}}"#}}), "plan.json is missing"),
     ];
@@ -164,7 +169,11 @@ fn what_a_section_asked_for_goes_with_the_section() {
         ("nobody can be disrupted", "{image: a, replicas: 0}", vec![ServiceAccount, ConfigMap, Deployment]),
         ("an account that exists", "{image: a, serviceAccount: {name: x}}", vec![ConfigMap, PodDisruptionBudget, Deployment]),
         ("open is no policy", "{image: a, network: {policy: open}}", vec![ServiceAccount, ConfigMap, PodDisruptionBudget, Deployment]),
-        ("isolated", "{image: a, network: {policy: isolated}}", vec![ServiceAccount, ConfigMap, PodDisruptionBudget, NetworkPolicy, Deployment]),
+        (
+            "isolated",
+            "{image: a, network: {policy: isolated}}",
+            vec![ServiceAccount, ConfigMap, PodDisruptionBudget, NetworkPolicy, Deployment],
+        ),
         (
             "scaled",
             "{image: a, scaling: {maxReplicas: 3, cpuUtilization: 50}}",
@@ -189,10 +198,26 @@ fn the_front_service_keeps_the_ports_that_callers_know() {
     let old = "{image: a, ports: [{name: http, port: 8080}, {name: admin, port: 9000}]}";
     let port = |name: &str, port: i32, target: Value| json!({"name": name, "port": port, "protocol": "TCP", "targetPort": target});
     let cases = [
-        ("a port is added", "[{name: http, port: 8080}, {name: admin, port: 9000}, {name: grpc, port: 9090}]", json!([port("http", 8080, json!("http")), port("admin", 9000, json!("admin")), port("grpc", 9090, json!("grpc"))])),
-        ("one is given up: it is still served by the old pods", "[{name: http, port: 8080}]", json!([port("http", 8080, json!("http")), port("admin", 9000, json!("admin"))])),
-        ("a number moves: each pod is reached on its own", "[{name: http, port: 80}]", json!([port("http", 8080, json!("http")), port("admin", 9000, json!("admin"))])),
-        ("a port is renamed: both are reached by number", "[{name: web, port: 8080}]", json!([port("http", 8080, json!(8080)), port("admin", 9000, json!("admin"))])),
+        (
+            "a port is added",
+            "[{name: http, port: 8080}, {name: admin, port: 9000}, {name: grpc, port: 9090}]",
+            json!([port("http", 8080, json!("http")), port("admin", 9000, json!("admin")), port("grpc", 9090, json!("grpc"))]),
+        ),
+        (
+            "one is given up: it is still served by the old pods",
+            "[{name: http, port: 8080}]",
+            json!([port("http", 8080, json!("http")), port("admin", 9000, json!("admin"))]),
+        ),
+        (
+            "a number moves: each pod is reached on its own",
+            "[{name: http, port: 80}]",
+            json!([port("http", 8080, json!("http")), port("admin", 9000, json!("admin"))]),
+        ),
+        (
+            "a port is renamed: both are reached by number",
+            "[{name: web, port: 8080}]",
+            json!([port("http", 8080, json!(8080)), port("admin", 9000, json!("admin"))]),
+        ),
     ];
     for (why, ports, expected) in cases {
         let (snapshot, plan, old) = mid_rollout(old, &format!("{{image: a, ports: {ports}}}"));

@@ -15,7 +15,10 @@ pub fn refusals(spec: &ProductionServiceSpec, config_maps: &BTreeMap<String, Con
         .map(|(index, reference)| {
             Refusal::new(
                 "ConfigMapMissing",
-                format!("spec.config.configMapRefs[{index}].name: ConfigMap {} does not exist in this namespace; create it", reference.name),
+                format!(
+                    "spec.config.configMapRefs[{index}].name: ConfigMap {} does not exist in this namespace; create it",
+                    reference.name
+                ),
             )
         })
         .collect()

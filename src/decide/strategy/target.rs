@@ -3,10 +3,10 @@
 //! The order is always capacity → pods seen ready → traffic → seen → drain → scale down. A revision shrinks only as far as the ready pods of
 //! the other one already cover, so no write can leave fewer ready pods than the load needs, whatever is seen in between.
 
-use super::super::facts::Facts;
-use super::super::plan::Plan;
 use super::{Front, Target};
 use crate::api::status::{Memory, Progress, Quarantined, Stage};
+use crate::decide::facts::Facts;
+use crate::decide::plan::Plan;
 
 /// What shall exist now.
 #[must_use]
@@ -58,7 +58,8 @@ fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts) -> Tar
             let room = plan.most_pods() - asked_stable.max(now_stable.present);
             let candidate_pods = grow_or_shrink(asked_candidate, shape.candidate, room, required - now_stable.ready);
             let room = plan.most_pods() - asked_candidate.max(now_candidate.present);
-            let stable_pods = grow_or_shrink(asked_stable, shape.stable, room.max(required - now_candidate.ready), required - now_candidate.ready);
+            let stable_pods =
+                grow_or_shrink(asked_stable, shape.stable, room.max(required - now_candidate.ready), required - now_candidate.ready);
             (stable_pods, Some(candidate_pods), Front::All)
         }
         // Going back: stable gets everything it needs first, beyond the surge if it must be.
@@ -94,13 +95,13 @@ mod tests {
     fn growth_waits_for_room_and_shrinking_for_ready_pods_elsewhere() {
         let cases = [
             // why                                         now wanted room needed expected
-            ("room for one only",                            0,  2,    1,  0,     1),
-            ("all of it fits",                               1,  4,    9,  0,     4),
-            ("no room: stay",                                2,  4,    1,  0,     2),
-            ("the other side is ready: shrink",              4,  1,    0,  1,     1),
-            ("the other side has two of the four: keep two", 4,  1,    0,  2,     2),
-            ("the other side has none: keep all",            4,  1,    0,  4,     4),
-            ("never more than there is when shrinking",      3,  1,    0,  5,     3),
+            ("room for one only", 0, 2, 1, 0, 1),
+            ("all of it fits", 1, 4, 9, 0, 4),
+            ("no room: stay", 2, 4, 1, 0, 2),
+            ("the other side is ready: shrink", 4, 1, 0, 1, 1),
+            ("the other side has two of the four: keep two", 4, 1, 0, 2, 2),
+            ("the other side has none: keep all", 4, 1, 0, 4, 4),
+            ("never more than there is when shrinking", 3, 1, 0, 5, 3),
         ];
         for (why, now, wanted, room, needed, expected) in cases {
             assert_eq!(grow_or_shrink(now, wanted, room, needed), expected, "{why}");

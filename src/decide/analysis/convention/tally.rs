@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::decide::analysis::exposition::Sample;
 use crate::decide::analysis::component::whole;
+use crate::decide::analysis::exposition::Sample;
 
 /// Microseconds in a second.
 const MICROSECONDS: f64 = 1e6;
@@ -32,7 +32,8 @@ pub const OPEN_TELEMETRY_RPC: Rule = Rule { status: &["rpc_grpc_status_code"], g
 /// `rpc_server_duration_seconds`.
 pub const OPEN_TELEMETRY_RPC_SECONDS: Rule = Rule { unit: MICROSECONDS, ..OPEN_TELEMETRY_RPC };
 /// `http_requests_total`, `http_request_duration_seconds`.
-pub const PROM_CLIENT: Rule = Rule { status: &["code", "status", "status_code", "http_status"], grpc: false, may_lack_status: false, unit: MICROSECONDS };
+pub const PROM_CLIENT: Rule =
+    Rule { status: &["code", "status", "status_code", "http_status"], grpc: false, may_lack_status: false, unit: MICROSECONDS };
 
 /// Sums over the series of one family.
 #[derive(Default)]
@@ -77,7 +78,9 @@ impl Tally {
         let Some(status) = status else {
             self.fault = Some(match label {
                 None => format!("{} has no label {}", sample.name, rule.status.join(", ")),
-                Some(text) => format!("{} has the status \"{}\", which is no status", sample.name, text.chars().take(40).collect::<String>()),
+                Some(text) => {
+                    format!("{} has the status \"{}\", which is no status", sample.name, text.chars().take(40).collect::<String>())
+                }
             });
             return;
         };

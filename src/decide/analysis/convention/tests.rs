@@ -80,12 +80,21 @@ fn a_family_without_series_is_zero_and_known() {
 #[test]
 fn what_is_missing_is_said() {
     let cases = [
-        ("up 1\n", "no http_requests_total, http_request_duration_seconds, http_server_request_duration_seconds or rpc_server_duration; other metrics only"),
-        ("# nothing\n", "no http_requests_total, http_request_duration_seconds, http_server_request_duration_seconds or rpc_server_duration; no series at all"),
+        (
+            "up 1\n",
+            "no http_requests_total, http_request_duration_seconds, http_server_request_duration_seconds or rpc_server_duration; other metrics only",
+        ),
+        (
+            "# nothing\n",
+            "no http_requests_total, http_request_duration_seconds, http_server_request_duration_seconds or rpc_server_duration; no series at all",
+        ),
         ("http_requests_total{method=\"GET\"} 4\n", "http_requests_total has no label code, status, status_code, http_status"),
         ("http_requests_total{code=\"\"} 4\n", "http_requests_total has no label code, status, status_code, http_status"),
         ("http_requests_total{status=\"error\"} 4\n", "http_requests_total has the status \"error\", which is no status"),
-        ("rpc_server_duration_seconds_count{rpc_grpc_status_code=\"77\"} 4\n", "rpc_server_duration_seconds_count has the status \"77\", which is no status"),
+        (
+            "rpc_server_duration_seconds_count{rpc_grpc_status_code=\"77\"} 4\n",
+            "rpc_server_duration_seconds_count has the status \"77\", which is no status",
+        ),
     ];
     for (body, missing) in cases {
         let found = counters(body);
@@ -99,7 +108,8 @@ fn what_is_missing_is_said() {
 #[test]
 fn what_cannot_be_told_for_certain_spoils_the_page() {
     let ok = "http_requests_total{code=\"200\"} 10\n";
-    let long = format!("{ok}{}", (0..10_000).map(|index| format!("http_requests_total{{code=\"200\",user=\"{index}\"}} 1\n")).collect::<String>());
+    let long =
+        format!("{ok}{}", (0..10_000).map(|index| format!("http_requests_total{{code=\"200\",user=\"{index}\"}} 1\n")).collect::<String>());
     let count = |value: &str| Unmeasured::NotACount { metric: "http_requests_total".to_owned(), value: value.to_owned() };
     let cases = [
         ("NaN", "http_requests_total{code=\"500\"} NaN\n", count("NaN")),
@@ -107,7 +117,11 @@ fn what_cannot_be_told_for_certain_spoils_the_page() {
         ("negative", "http_requests_total{code=\"500\"} -1\n", count("-1")),
         ("above 2^53", "http_requests_total{code=\"500\"} 9007199254740994\n", count("9007199254740994")),
         ("twice", "http_requests_total{code=\"200\",} 9\n", Unmeasured::Twice { metric: "http_requests_total".to_owned() }),
-        ("twice, other order", "http_requests_total{b=\"1\",code=\"500\"} 0\nhttp_requests_total{code=\"500\",b=\"1\"} 9\n", Unmeasured::Twice { metric: "http_requests_total".to_owned() }),
+        (
+            "twice, other order",
+            "http_requests_total{b=\"1\",code=\"500\"} 0\nhttp_requests_total{code=\"500\",b=\"1\"} 9\n",
+            Unmeasured::Twice { metric: "http_requests_total".to_owned() },
+        ),
         ("unbounded label", &long[ok.len()..], Unmeasured::TooManySeries { metric: "http_requests_total".to_owned() }),
         ("cut", "http_requests_total{code=\"500\"} 7", Unmeasured::Cut),
         ("another metric is malformed", "nothing\n", Unmeasured::Malformed { line: 2, what: "has no value" }),

@@ -51,9 +51,19 @@ fn what_counts_and_what_only_sets_a_reference() {
     // why, first answer, second answer (its scrape 5 s later unless said), expected
     let cases = [
         ("an increment", first(), sample(5, counters(130, 7)), Some((30, 3))),
-        ("a label value that appears counts from 0", first(), sample(5, Counters { by_status: BTreeMap::from([(200, 96), (500, 4), (503, 9)]), ..counters(0, 0) }), Some((9, 9))),
+        (
+            "a label value that appears counts from 0",
+            first(),
+            sample(5, Counters { by_status: BTreeMap::from([(200, 96), (500, 4), (503, 9)]), ..counters(0, 0) }),
+            Some((9, 9)),
+        ),
         ("one series fell: all is new", first(), sample(5, counters(120, 1)), Some((120, 1))),
-        ("another container answers: all is new", first(), PodSample { started: Some(at(2)), ..sample(5, counters(300, 9)) }, Some((300, 9))),
+        (
+            "another container answers: all is new",
+            first(),
+            PodSample { started: Some(at(2)), ..sample(5, counters(300, 9)) },
+            Some((300, 9)),
+        ),
         ("a gap of three intervals", first(), sample(15, counters(130, 7)), Some((30, 3))),
         ("a longer gap", first(), sample(16, counters(130, 7)), None),
         ("too old", first(), PodSample { at: at(9), ..sample(20, counters(130, 7)) }, None),
@@ -67,7 +77,13 @@ fn what_counts_and_what_only_sets_a_reference() {
     for (why, before, now, expected) in cases {
         let mut references = References::default();
         assert_eq!(take(&mut references, 0, vec![before]), None, "{why}");
-        let second = if why.contains("gap") { (now.at.as_second() - 1_000_000).max(5) } else if why == "too old" { 20 } else { 5 };
+        let second = if why.contains("gap") {
+            (now.at.as_second() - 1_000_000).max(5)
+        } else if why == "too old" {
+            20
+        } else {
+            5
+        };
         assert_eq!(take(&mut references, second, vec![now]), expected, "{why}");
     }
 }
@@ -76,7 +92,8 @@ fn what_counts_and_what_only_sets_a_reference() {
 fn a_page_that_is_not_whole_leaves_the_reference_standing() {
     let mut references = References::default();
     take(&mut references, 0, vec![sample(0, counters(100, 4))]);
-    let cut = references.take(&scrape(5, vec![sample(5, Counters { by_status: BTreeMap::from([(200, 120)]), ..counters(0, 0) })]), INTERVAL);
+    let cut =
+        references.take(&scrape(5, vec![sample(5, Counters { by_status: BTreeMap::from([(200, 120)]), ..counters(0, 0) })]), INTERVAL);
     assert_eq!((cut.counted.len(), cut.answered.len()), (0, 0));
     assert_eq!(take(&mut references, 10, vec![sample(10, counters(140, 9))]), Some((40, 5)));
 }
@@ -106,7 +123,11 @@ fn order_and_doubles_do_not_matter_and_old_scrapes_are_ignored() {
 
 #[test]
 fn slow_requests_are_clamped_and_not_increasing() {
-    let histogram = |fast: u64, middle: u64, timed: u64| Counters { buckets: BTreeMap::from([(100, fast), (200, middle)]), timed, ..counters(timed, 0) };
+    let histogram = |fast: u64, middle: u64, timed: u64| Counters {
+        buckets: BTreeMap::from([(100, fast), (200, middle)]),
+        timed,
+        ..counters(timed, 0)
+    };
     let mut references = References::default();
     references.take(&scrape(0, vec![sample(0, histogram(5, 6, 10))]), INTERVAL);
     // 10 more requests, 4 more within 100 µs; the bound of 200 µs moved less than that of 100 µs, which cannot be.

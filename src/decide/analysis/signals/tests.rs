@@ -14,7 +14,16 @@ fn container() -> ContainerState {
 
 fn pod(revision: &str, index: usize) -> PodState {
     let name = format!("shop-{revision}-{index}");
-    PodState { pod: name.clone(), name, revision: revision.to_owned(), ready: true, ready_since: Some(at(-60)), node_ready: true, containers: vec![container()], ..PodState::default() }
+    PodState {
+        pod: name.clone(),
+        name,
+        revision: revision.to_owned(),
+        ready: true,
+        ready_since: Some(at(-60)),
+        node_ready: true,
+        containers: vec![container()],
+        ..PodState::default()
+    }
 }
 
 fn both(candidate: usize, stable: usize) -> Vec<PodState> {
@@ -26,7 +35,8 @@ fn waiting(reason: &str, message: &str) -> ContainerState {
 }
 
 fn ended(reason: &str, restarts: u32, second: i64) -> ContainerState {
-    let end = Ended { reason: reason.to_owned(), exit_code: 1, at: Some(at(second)), message: "starting\npanic: no database\n\n".to_owned() };
+    let end =
+        Ended { reason: reason.to_owned(), exit_code: 1, at: Some(at(second)), message: "starting\npanic: no database\n\n".to_owned() };
     ContainerState { restarts, last_end: Some(end), ..container() }
 }
 
@@ -82,10 +92,16 @@ fn one_restart_is_an_accident_and_drained_pods_do_not_count() {
 #[test]
 fn memory_kills_name_the_remedy_and_not_the_crash_loop() {
     let mut pods = both(2, 4);
-    pods[0].containers[0] = ContainerState { waiting: Some(Waiting { reason: "CrashLoopBackOff".to_owned(), message: String::new() }), ..ended("OOMKilled", 1, -1) };
+    pods[0].containers[0] = ContainerState {
+        waiting: Some(Waiting { reason: "CrashLoopBackOff".to_owned(), message: String::new() }),
+        ..ended("OOMKilled", 1, -1)
+    };
     let signals = look(&pods, 0, &mut SignalMemory::default());
     assert_eq!((signals[0].kind, signals[0].outcome), (SignalKind::OutOfMemory, Outcome::Fail), "{signals:?}");
-    assert_eq!(signals[0].sentence, "2 kills for memory (OOMKilled) in 1 of 2 pods of 7f9c4d01ab; raise resources.limits.memory; none on a11ce0ffee");
+    assert_eq!(
+        signals[0].sentence,
+        "2 kills for memory (OOMKilled) in 1 of 2 pods of 7f9c4d01ab; raise resources.limits.memory; none on a11ce0ffee"
+    );
     assert_eq!(signals.len(), 1);
     // A single kill holds.
     pods[0].containers[0] = ContainerState { terminated: true, ..ended("OOMKilled", 0, -1) };
@@ -114,7 +130,11 @@ fn images_that_cannot_be_pulled() {
         let first = look(&pods, 0, &mut memory);
         let signals = look(&pods, seconds, &mut memory);
         assert_eq!((signals[0].kind, signals[0].outcome), (SignalKind::ImagePull, outcome), "{reason} {seconds}");
-        assert!(signals[0].sentence.starts_with("image registry.example/shop:2 cannot be pulled in 2 of 2 pods of 7f9c4d01ab: no"), "{}", signals[0].sentence);
+        assert!(
+            signals[0].sentence.starts_with("image registry.example/shop:2 cannot be pulled in 2 of 2 pods of 7f9c4d01ab: no"),
+            "{}",
+            signals[0].sentence
+        );
         assert_eq!(first[0].wake, (!ever_started).then_some(at(60)), "{reason}");
     }
 }
@@ -142,14 +162,21 @@ fn an_image_that_runs_as_root_or_names_its_user_fails_at_once_with_its_remedy() 
         pods[0].containers[0] = waiting("CreateContainerConfigError", message);
         let signals = look(&pods, 0, &mut SignalMemory::default());
         assert_eq!(signals[0].outcome, Outcome::Fail);
-        assert!(signals[0].sentence.contains("set securityContext.runAsUser to a number, for example 1000, or USER 1000 in the Dockerfile"), "{}", signals[0].sentence);
+        assert!(
+            signals[0].sentence.contains("set securityContext.runAsUser to a number, for example 1000, or USER 1000 in the Dockerfile"),
+            "{}",
+            signals[0].sentence
+        );
     }
     let mut pods = both(2, 4);
     pods[0].containers[0] = waiting("CreateContainerConfigError", "secret \"shop-db\" not found");
     let mut memory = SignalMemory::default();
     let held = look(&pods, 0, &mut memory);
     assert_eq!((held[0].outcome, held[0].wake), (Outcome::Hold, Some(at(60))));
-    assert_eq!(look(&pods, 60, &mut memory)[0].sentence, "a container cannot be created in 1 of 2 pods of 7f9c4d01ab: secret \"shop-db\" not found; none on a11ce0ffee");
+    assert_eq!(
+        look(&pods, 60, &mut memory)[0].sentence,
+        "a container cannot be created in 1 of 2 pods of 7f9c4d01ab: secret \"shop-db\" not found; none on a11ce0ffee"
+    );
     assert_eq!(look(&pods, 60, &mut memory)[0].outcome, Outcome::Fail);
 }
 
@@ -175,7 +202,8 @@ fn lost_readiness_fails_after_ten_seconds() {
 fn refused_pods_hold_with_the_servers_message() {
     let refusal = |revision: &str| Refused { revision: revision.to_owned(), message: "exceeded quota: pods".to_owned() };
     for revision in [STABLE, CANDIDATE] {
-        let signals = judge(&both(1, 1), &[refusal(revision), refusal("other")], at(0), Some(STABLE), CANDIDATE, &mut SignalMemory::default());
+        let signals =
+            judge(&both(1, 1), &[refusal(revision), refusal("other")], at(0), Some(STABLE), CANDIDATE, &mut SignalMemory::default());
         assert_eq!(signals.len(), 1);
         assert_eq!((signals[0].kind, signals[0].outcome), (SignalKind::PodsRefused, Outcome::Hold));
         assert_eq!(signals[0].sentence, format!("pods of {revision} are refused: exceeded quota: pods"));
@@ -197,7 +225,8 @@ fn several_signals_come_worst_first() {
     pods[0].containers[0] = ended("Error", 1, -10);
     pods[1].containers[0] = waiting("InvalidImageName", "bad");
     assert_eq!(outcomes(&pods), [(SignalKind::ImagePull, Outcome::Fail), (SignalKind::CrashLoop, Outcome::Hold)]);
-    let names = [SignalKind::OutOfMemory, SignalKind::CrashLoop, SignalKind::ImagePull, SignalKind::ReadinessLost, SignalKind::PodsRefused].map(SignalKind::name);
+    let names = [SignalKind::OutOfMemory, SignalKind::CrashLoop, SignalKind::ImagePull, SignalKind::ReadinessLost, SignalKind::PodsRefused]
+        .map(SignalKind::name);
     assert_eq!(names, ["OutOfMemory", "CrashLoop", "ImagePull", "ReadinessLost", "PodsRefused"]);
 }
 
@@ -209,14 +238,37 @@ fn why_pods_are_not_ready_in_their_own_words() {
         why_not_ready(&pods, CANDIDATE, at(100))
     };
     let cases: [(fn(&mut PodState), &str); 12] = [
-        (|pod| pod.unschedulable = Some("0/3 nodes are available: insufficient cpu".to_owned()), "it cannot be scheduled: 0/3 nodes are available: insufficient cpu"),
+        (
+            |pod| pod.unschedulable = Some("0/3 nodes are available: insufficient cpu".to_owned()),
+            "it cannot be scheduled: 0/3 nodes are available: insufficient cpu",
+        ),
         (|pod| pod.node_ready = false, "its node is not ready"),
-        (|pod| pod.containers[0] = ended("OOMKilled", 1, 0), "container shop was killed for its memory (OOMKilled); raise resources.limits.memory"),
-        (|pod| pod.containers[0] = waiting("CreateContainerConfigError", "container has runAsNonRoot and image will run as root"), "container shop cannot be created: container has runAsNonRoot and image will run as root; set securityContext.runAsUser to a number, for example 1000, or USER 1000 in the Dockerfile"),
-        (|pod| pod.containers[0] = waiting("ErrImagePull", "not\n found"), "container shop cannot pull image registry.example/shop:2: not found; check its name, its tag and imagePullSecrets"),
+        (
+            |pod| pod.containers[0] = ended("OOMKilled", 1, 0),
+            "container shop was killed for its memory (OOMKilled); raise resources.limits.memory",
+        ),
+        (
+            |pod| pod.containers[0] = waiting("CreateContainerConfigError", "container has runAsNonRoot and image will run as root"),
+            "container shop cannot be created: container has runAsNonRoot and image will run as root; set securityContext.runAsUser to a number, for example 1000, or USER 1000 in the Dockerfile",
+        ),
+        (
+            |pod| pod.containers[0] = waiting("ErrImagePull", "not\n found"),
+            "container shop cannot pull image registry.example/shop:2: not found; check its name, its tag and imagePullSecrets",
+        ),
         (|pod| pod.containers[0] = ended("Error", 1, 0), "container shop has restarted 1 time (exit code 1: panic: no database)"),
-        (|pod| pod.containers[0] = ContainerState { last_end: Some(Ended { reason: "StartError".to_owned(), exit_code: 128, ..Ended::default() }), ..ended("", 3, 0) }, "container shop has restarted 3 times (StartError, exit code 128)"),
-        (|pod| pod.containers[0] = waiting("CreateContainerConfigError", "secret not found"), "container shop waits: CreateContainerConfigError (secret not found)"),
+        (
+            |pod| {
+                pod.containers[0] = ContainerState {
+                    last_end: Some(Ended { reason: "StartError".to_owned(), exit_code: 128, ..Ended::default() }),
+                    ..ended("", 3, 0)
+                }
+            },
+            "container shop has restarted 3 times (StartError, exit code 128)",
+        ),
+        (
+            |pod| pod.containers[0] = waiting("CreateContainerConfigError", "secret not found"),
+            "container shop waits: CreateContainerConfigError (secret not found)",
+        ),
         (|pod| pod.containers[0] = waiting("CreateContainerError", ""), "container shop waits: CreateContainerError"),
         (|pod| pod.lost_ready = Some(at(0)), "its readiness probe fails"),
         (|_| {}, "it runs, but its readiness probe has not succeeded"),

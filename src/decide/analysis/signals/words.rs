@@ -13,7 +13,8 @@ pub const IMAGE_REMEDY: &str = "check its name, its tag and imagePullSecrets";
 /// Reasons why an image will never be pulled.
 pub const NEVER_PULLED: [&str; 2] = ["InvalidImageName", "ErrImageNeverPull"];
 /// Reasons why an image is not pulled now.
-pub const NOT_PULLED: [&str; 5] = ["ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"];
+pub const NOT_PULLED: [&str; 5] =
+    ["ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"];
 /// The longest message that is repeated.
 const LONGEST: usize = 300;
 /// A pod that is this young may still be starting.
@@ -38,7 +39,11 @@ pub fn plural(count: usize, word: &str) -> String {
 /// "exit code 1: panic: no database".
 pub fn how_it_ended(container: &ContainerState) -> Option<String> {
     let end = container.last_end.as_ref()?;
-    let reason = if matches!(end.reason.as_str(), "" | "Error") { format!("exit code {}", end.exit_code) } else { format!("{}, exit code {}", end.reason, end.exit_code) };
+    let reason = if matches!(end.reason.as_str(), "" | "Error") {
+        format!("exit code {}", end.exit_code)
+    } else {
+        format!("{}, exit code {}", end.reason, end.exit_code)
+    };
     // The last words of a log say most.
     let last = end.message.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(brief);
     Some(last.map_or(reason.clone(), |last| format!("{reason}: {last}")))
@@ -50,7 +55,15 @@ pub fn how_it_ended(container: &ContainerState) -> Option<String> {
 pub fn why_not_ready(pods: &[PodState], revision: &str, now: Timestamp) -> Option<String> {
     let unready: Vec<&PodState> = pods.iter().filter(|pod| pod.revision == revision && !pod.ready && !pod.terminating).collect();
     let reason = unready.iter().filter_map(|pod| Some((reason(pod, now)?, pod))).min_by_key(|((rank, _), _)| *rank);
-    reason.map(|((_, why), pod)| format!("{} of {} {} of {revision} not ready; {}: {why}", unready.len(), count(pods, revision), plural(count(pods, revision), "pod"), pod.name))
+    reason.map(|((_, why), pod)| {
+        format!(
+            "{} of {} {} of {revision} not ready; {}: {why}",
+            unready.len(),
+            count(pods, revision),
+            plural(count(pods, revision), "pod"),
+            pod.name
+        )
+    })
 }
 
 fn count(pods: &[PodState], revision: &str) -> usize {
@@ -64,7 +77,11 @@ fn reason(pod: &PodState, now: Timestamp) -> Option<(u8, String)> {
     if !pod.node_ready {
         return Some((4, "its node is not ready".to_owned()));
     }
-    let worst = pod.containers.iter().filter_map(|container| of_container(container).map(|(rank, why)| (rank, format!("container {} {why}", container.name)))).min();
+    let worst = pod
+        .containers
+        .iter()
+        .filter_map(|container| of_container(container).map(|(rank, why)| (rank, format!("container {} {why}", container.name))))
+        .min();
     let since = pod.lost_ready.filter(|since| now.duration_since(*since) >= STARTING);
     worst.or_else(|| since.map(|_| (5, "its readiness probe fails".to_owned()))).or_else(|| {
         let running = !pod.containers.is_empty() && pod.containers.iter().all(|container| container.ever_started);
@@ -87,6 +104,7 @@ fn of_container(container: &ContainerState) -> Option<(u8, String)> {
         let how = how_it_ended(container).map_or_else(String::new, |how| format!(" ({how})"));
         return Some((1, format!("has restarted {} {}{how}", container.restarts, plural(container.restarts as usize, "time"))));
     }
-    let waiting = container.waiting.as_ref().filter(|waiting| !matches!(waiting.reason.as_str(), "" | "ContainerCreating" | "PodInitializing"))?;
+    let waiting =
+        container.waiting.as_ref().filter(|waiting| !matches!(waiting.reason.as_str(), "" | "ContainerCreating" | "PodInitializing"))?;
     Some((2, if message.is_empty() { format!("waits: {}", waiting.reason) } else { format!("waits: {} ({message})", waiting.reason) }))
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::decide::analysis::{
-    AnalysisState, Assessment, Counters, FailReason, Judge, Objective, ObjectiveKind, OnNoEvidence, PendingReason, PodSample, PodState, Scrape,
-    Settings, SilentPod, Situation, Source, Verdict,
+    AnalysisState, Assessment, Counters, FailReason, Judge, Objective, ObjectiveKind, OnNoEvidence, PendingReason, PodSample, PodState,
+    Scrape, Settings, SilentPod, Situation, Source, Verdict,
 };
 
 const STABLE: &str = "a11ce0ffee";
@@ -74,8 +74,21 @@ impl World {
             pods.extend((0..count).map(|index| {
                 let name = format!("shop-{revision}-{index}");
                 let ready_since = Some(at(started + 15));
-                let state = PodState { pod: name.clone(), name, revision: revision.to_owned(), ready: true, ready_since, node_ready: true, ..PodState::default() };
-                Pod { state, started: at(started), counters: Counters { source: Some(Source::RequestsTotal), ..Counters::default() }, silent: false }
+                let state = PodState {
+                    pod: name.clone(),
+                    name,
+                    revision: revision.to_owned(),
+                    ready: true,
+                    ready_since,
+                    node_ready: true,
+                    ..PodState::default()
+                };
+                Pod {
+                    state,
+                    started: at(started),
+                    counters: Counters { source: Some(Source::RequestsTotal), ..Counters::default() },
+                    silent: false,
+                }
             }));
         }
         Self {
@@ -165,7 +178,14 @@ impl World {
             if *is_silent {
                 silent.push(SilentPod { pod, revision, why: "connection refused".to_owned() });
             } else {
-                samples.push(PodSample { pod, revision, at: now, started: Some(*started), ready_since: state.ready_since, counters: counters.clone() });
+                samples.push(PodSample {
+                    pod,
+                    revision,
+                    at: now,
+                    started: Some(*started),
+                    ready_since: state.ready_since,
+                    counters: counters.clone(),
+                });
             }
         }
         Scrape { at: now, samples, silent }
@@ -328,14 +348,49 @@ fn what_hits_both_sends_nobody_back_and_says_so() {
 fn without_evidence_nothing_passes_and_the_deadline_does_what_it_is_told() {
     type Change = fn(&mut World);
     let cases: [(&str, Change, PendingReason, &str); 8] = [
-        ("the source is down", |world| { world.silence(STABLE, 9); world.silence(CANDIDATE, 9); }, PendingReason::SourceDown, "no pod answers with metrics (connection refused)"),
-        ("the candidate is silent", |world| world.silence(CANDIDATE, 2), PendingReason::Silent, "1 of 3 ready pods of 7f9c4d01ab answer with metrics (connection refused)"),
+        (
+            "the source is down",
+            |world| {
+                world.silence(STABLE, 9);
+                world.silence(CANDIDATE, 9);
+            },
+            PendingReason::SourceDown,
+            "no pod answers with metrics (connection refused)",
+        ),
+        (
+            "the candidate is silent",
+            |world| world.silence(CANDIDATE, 2),
+            PendingReason::Silent,
+            "1 of 3 ready pods of 7f9c4d01ab answer with metrics (connection refused)",
+        ),
         ("no traffic", |world| world.candidate.requests = 0.0, PendingReason::NoTraffic, "no request has reached 7f9c4d01ab in"),
         ("no control", |world| world.stable.requests = 0.0, PendingReason::NoControl, "no request has reached a11ce0ffee in"),
         ("too few requests", |world| world.candidate.requests = 0.1, PendingReason::TooFewRequests, "of 200 requests in 10 min; about"),
-        ("no convention", |world| world.every_pod(CANDIDATE, |pod| pod.counters = Counters { missing: Some("no http_requests_total".to_owned()), ..Counters::default() }), PendingReason::UnknownConvention, "fit no known convention: no http_requests_total"),
-        ("other buckets", |world| world.every_pod(CANDIDATE, |pod| pod.counters.buckets.clear()), PendingReason::NoCommonBuckets, "have no bound in common"),
-        ("young pods", |world| { let young = at(world.second + 650); world.every_pod(CANDIDATE, |pod| pod.state.ready_since = Some(young)); }, PendingReason::WarmingUp, "is younger than"),
+        (
+            "no convention",
+            |world| {
+                world.every_pod(CANDIDATE, |pod| {
+                    pod.counters = Counters { missing: Some("no http_requests_total".to_owned()), ..Counters::default() }
+                })
+            },
+            PendingReason::UnknownConvention,
+            "fit no known convention: no http_requests_total",
+        ),
+        (
+            "other buckets",
+            |world| world.every_pod(CANDIDATE, |pod| pod.counters.buckets.clear()),
+            PendingReason::NoCommonBuckets,
+            "have no bound in common",
+        ),
+        (
+            "young pods",
+            |world| {
+                let young = at(world.second + 650);
+                world.every_pod(CANDIDATE, |pod| pod.state.ready_since = Some(young));
+            },
+            PendingReason::WarmingUp,
+            "is younger than",
+        ),
     ];
     for (why, change, reason, words) in cases {
         for (on_no_evidence, expected) in [
@@ -343,7 +398,8 @@ fn without_evidence_nothing_passes_and_the_deadline_does_what_it_is_told() {
             (OnNoEvidence::RollBack, Verdict::Fail(FailReason::NoEvidence)),
             (OnNoEvidence::Promote, Verdict::Pass),
         ] {
-            let objectives = if matches!(reason, PendingReason::NoCommonBuckets | PendingReason::WarmingUp) { vec![latency()] } else { vec![errors()] };
+            let objectives =
+                if matches!(reason, PendingReason::NoCommonBuckets | PendingReason::WarmingUp) { vec![latency()] } else { vec![errors()] };
             let mut world = World::new(objectives, 4, 3);
             world.run(40);
             world.weight(good(100.0));
@@ -545,7 +601,9 @@ fn an_unreadable_state_is_refused() {
 fn collect(value: &serde_json::Value, pointer: String, found: &mut Vec<String>) {
     match value {
         serde_json::Value::Object(fields) => fields.iter().for_each(|(name, value)| collect(value, format!("{pointer}/{name}"), found)),
-        serde_json::Value::Array(items) => items.iter().enumerate().for_each(|(index, value)| collect(value, format!("{pointer}/{index}"), found)),
+        serde_json::Value::Array(items) => {
+            items.iter().enumerate().for_each(|(index, value)| collect(value, format!("{pointer}/{index}"), found))
+        }
         serde_json::Value::String(_) => found.push(pointer),
         _ => {}
     }

@@ -1,0 +1,37 @@
+//! Scenarios against a real control plane with fake nodes, side by side, each in a namespace of its own.
+
+mod admission;
+mod harness;
+mod operator;
+
+use plimsoll_bed::{Bed, Options};
+use tokio::sync::OnceCell;
+
+/// The one bed of this binary, with the definition installed. It ends with the process.
+pub async fn bed() -> &'static Bed {
+    static BED: OnceCell<Bed> = OnceCell::const_new();
+    BED.get_or_init(|| async {
+        let bed = Bed::start_or_attach(Options::default()).await.expect("a bed");
+        let definition = repository().join("crds");
+        bed.kubectl(&["apply", "--filename", definition.to_str().unwrap()]).await.expect("the definition");
+        bed.kubectl(&["wait", "--for=condition=Established", "crd/productionservices.plimsoll.dev", "--timeout=60s"])
+            .await
+            .expect("established");
+        bed
+    })
+    .await
+}
+
+/// The bed, and a namespace in it that did not exist before.
+pub async fn bed_with_namespace(name: &str) -> &'static Bed {
+    let bed = bed().await;
+    // Only a bed that was attached to has one of an earlier run.
+    bed.kubectl(&["delete", "namespace", name, "--ignore-not-found"]).await.expect("the namespace gone");
+    bed.kubectl(&["create", "namespace", name]).await.expect("a namespace");
+    bed
+}
+
+/// The root of the repository.
+pub fn repository() -> &'static std::path::Path {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+}

@@ -51,7 +51,7 @@ impl Summary {
 /// # Errors
 /// When the pod is refused or not ready in time.
 pub async fn start(cluster: &Cluster, namespace: &str, image: &str, rate: u32) -> Result<()> {
-    let manifest = MANIFEST.replace("registry.example/load:1", image).replace("--rate=100", &format!("--rate={rate}"));
+    let manifest = MANIFEST.replace("registry.example/load:1", image).replace("--rate=200", &format!("--rate={rate}"));
     cluster.apply(namespace, &manifest).await?;
     wait::until("the load generator is ready", READY_LIMIT, async || {
         let path = "{.status.conditions[?(@.type==\"Ready\")].status}";

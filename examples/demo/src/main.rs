@@ -22,7 +22,7 @@ const USAGE: u8 = 2;
 /// Ended by ctrl-C.
 const INTERRUPTED: u8 = 130;
 /// Requests a second. `load.yaml` says the same.
-const RATE: u32 = 100;
+const RATE: u32 = 200;
 /// How long only version 1 serves, so that there is something to compare with.
 const BEFORE: Duration = Duration::from_secs(10);
 /// Pods pull, start and become ready.

@@ -194,6 +194,7 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
             let full = progress.step >= plan.steps();
             enter(&mut progress, if full { Stage::Baking } else { Stage::Soaking });
             progress.weight_since = Some(Moment(input.now));
+            progress.saved = Some(Moment(input.now));
             progress.sentence = words::watching(plan, &progress, full);
             state.events.push(Event::normal(if full { "Baking" } else { "StepReached" }, progress.sentence.clone()));
         }

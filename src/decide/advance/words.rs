@@ -50,15 +50,12 @@ pub fn waiting(input: &Input<'_>, progress: &Progress, judgement: &Judgement, se
 #[must_use]
 pub fn watching(plan: &Plan, progress: &Progress, full: bool) -> String {
     let shape = plan.shape(progress.step);
-    format!(
-        "{}: {} of {} pods are {}'s, asked {}%; watched for {} s",
-        if full { "bake".to_owned() } else { step_name(plan, progress.step) },
-        shape.candidate,
-        shape.candidate + shape.stable,
-        progress.revision,
-        plan.asked_weight(progress.step),
-        if full { plan.bake_seconds } else { plan.soak_seconds(progress.step) }
-    )
+    let pods = format!("{} of {} pods are {}'s", shape.candidate, shape.candidate + shape.stable, progress.revision);
+    if full {
+        return format!("bake: {pods}, the others stay as its control; watched for {} s", plan.bake_seconds);
+    }
+    let (name, asked) = (step_name(plan, progress.step), plan.asked_weight(progress.step));
+    format!("{name}: {pods}, asked {asked}%; watched for {} s", plan.soak_seconds(progress.step))
 }
 
 /// What became of the pods that did not become ready in time.

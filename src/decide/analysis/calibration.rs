@@ -40,15 +40,15 @@ pub struct WindowSums {
 impl WindowSums {
     /// Adds a window of at least two pods with requests.
     pub fn add(&mut self, pods: &[(u64, u64)]) {
-        let total: u64 = pods.iter().map(|pod| pod.0).sum();
-        let bad: u64 = pods.iter().map(|pod| pod.1).sum();
-        if pods.len() < 2 || total == 0 {
+        let total: f64 = pods.iter().map(|pod| pod.0 as f64).sum();
+        let bad: f64 = pods.iter().map(|pod| pod.1 as f64).sum();
+        if pods.len() < 2 || total < 1.0 {
             return;
         }
         let count = pods.len() as f64;
-        let share = bad as f64 / total as f64;
+        let share = bad / total;
         let squares: f64 = pods.iter().map(|(n, x)| *x as f64 - *n as f64 * share).map(|off| off * off).sum();
-        let events = bad.min(total - bad) as f64;
+        let events = bad.min(total - bad);
         if self.windows_seen {
             self.usual += (events.min(5.0 * (self.usual + 2.0)) - self.usual) / 60.0;
         } else {
@@ -58,7 +58,7 @@ impl WindowSums {
         // An outage weighs no more than ten usual windows.
         let weight = if events > 0.0 { (10.0 * self.usual.max(0.5) / events).min(1.0) } else { 1.0 };
         let spread = weight * count / (count - 1.0) * squares;
-        let variance = weight * total as f64 * share * (1.0 - share);
+        let variance = weight * total * share * (1.0 - share);
         self.spread += spread;
         self.variance += variance;
         self.spread_squares += spread * spread;

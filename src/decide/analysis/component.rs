@@ -2,7 +2,7 @@
 //!
 //! errorRate has one (failed requests), latency up to three (requests slower than a bound). Per block, in this order:
 //! the factors from what was known before, then the evidence that excludes an excess, then the baseline learns.
-//! Place left for the later issue: the pod score, a second component of errorRate (ω_p = 0 until then).
+//! Place left for the later issue: the pod score, a second component of errorRate (`ω_p` = 0 until then).
 
 use super::calibration::Calibration;
 use super::exclusion::Exclusion;
@@ -29,7 +29,7 @@ const Z_99: f64 = 2.33;
 pub struct Past {
     /// b, its share of bad requests.
     pub share: f64,
-    /// n_b, the requests behind it.
+    /// `n_b`, the requests behind it.
     pub total: f64,
     /// Requests per pod and second.
     pub load: f64,
@@ -79,7 +79,7 @@ pub struct Component {
     pub past: Option<Past>,
     /// How stable's bad requests cluster.
     pub calibration: Calibration,
-    /// R_M; on the objective's own bound only.
+    /// `R_M`; on the objective's own bound only.
     pub exclusion: Option<Exclusion>,
     /// Since E was last at or below 1.
     pub shown: Counts,

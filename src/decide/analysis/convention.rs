@@ -227,15 +227,15 @@ impl Page {
             let fault = sources.iter().find_map(|(_, tally)| tally.fault().map(ToOwned::to_owned));
             return Counters { missing: Some(fault.unwrap_or_else(|| self.nothing_found(convention))), ..Counters::default() };
         };
-        let times = if *source == Source::OpenTelemetry { &self.open_telemetry } else { &self.request_duration };
-        let (buckets, timed) = times.histogram();
+        let histogram = if *source == Source::OpenTelemetry { &self.open_telemetry } else { &self.request_duration };
+        let (buckets, timed) = histogram.histogram();
         Counters {
             source: Some(*source),
             missing: None,
             by_status: requests.by_status.clone(),
             buckets,
             timed,
-            at: [requests.oldest, times.oldest].into_iter().flatten().min(),
+            at: [requests.oldest, histogram.oldest].into_iter().flatten().min(),
         }
     }
 

@@ -14,7 +14,7 @@ const ENOUGH: f64 = 2.995_732_273_553_991;
 /// Above this, stable's share plus the margin leaves nothing to compare with.
 const NEARLY_ALL: f64 = 0.999;
 
-/// R_M for every margin.
+/// `R_M` for every margin.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Exclusion([f64; 6]);
 

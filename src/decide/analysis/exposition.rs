@@ -1,8 +1,8 @@
-//! A pod's metrics page, line by line: Prometheus text format and OpenMetrics text.
+//! A pod's metrics page, line by line: Prometheus text format and `OpenMetrics` text.
 //!
 //! As in Prometheus' own parser, one malformed line spoils the whole page: a page of which only a part was understood
 //! could hide the very series that counts failures. For the same reason a page whose last line has no line feed (both
-//! formats demand one), or an OpenMetrics page without `# EOF`, counts as cut off and is not used.
+//! formats demand one), or an `OpenMetrics` page without `# EOF`, counts as cut off and is not used.
 //! Everything is borrowed from the body; what is kept at a time is one line.
 
 use std::borrow::Cow;
@@ -38,6 +38,7 @@ pub struct Sample<'a> {
 
 impl Sample<'_> {
     /// The value of a label; an empty one counts as absent.
+    #[must_use] 
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels.iter().find(|(label, value)| label == name && !value.is_empty()).map(|(_, value)| value.as_ref())
     }
@@ -226,7 +227,7 @@ fn parse_value(word: &str) -> Option<f64> {
     word.parse().ok()
 }
 
-/// The text format has whole milliseconds, OpenMetrics seconds with a fraction.
+/// The text format has whole milliseconds, `OpenMetrics` seconds with a fraction.
 fn parse_time(word: &str, open_metrics: bool) -> Option<i64> {
     if !open_metrics {
         return word.parse().ok();

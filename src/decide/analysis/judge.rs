@@ -299,7 +299,7 @@ impl Judge {
         (self.alone == Some(true)).then_some(&self.clock_alone)
     }
 
-    /// ln(w_i E_i) of every objective.
+    /// `ln(w_i` `E_i`) of every objective.
     pub(super) fn ln_shares(&self) -> Vec<f64> {
         let latency = |memory: &&ObjectiveMemory| matches!(memory.objective.kind, ObjectiveKind::Latency { .. });
         let slow = self.objectives.iter().filter(latency).count();

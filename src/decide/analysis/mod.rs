@@ -17,6 +17,7 @@ pub mod exposition;
 pub mod signals;
 pub use crate::api::analysis_state as state;
 
+mod assessment;
 mod blocks;
 mod calibration;
 mod component;
@@ -35,10 +36,11 @@ mod tests;
 
 use jiff::Timestamp;
 
+pub use assessment::{Assessment, EvidenceCounts, FailReason, ObjectiveVerdict, PendingReason, Verdict};
 pub use convention::{Convention, Counters, Source, Unmeasured};
 pub use judge::Judge;
 pub use state::{AnalysisState, SignalMemory, Unreadable};
-pub use verdict::{Assessment, EvidenceCounts, FailReason, ObjectiveVerdict, PendingReason, Verdict};
+
 
 /// What the user asked for, with every default already filled in by `plan`.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::blocks::{ClosedBlock, counts};
+use super::blocks::{ClosedBlock, Side, counts};
 use super::calibration::{Calibration, PodTotals};
 use super::component::{Block, Component, MOST_PSEUDO_REQUESTS, Past, Prior, whole};
 use super::exclusion::Exclusion;
 use super::increments::{Increment, PodCount};
-use super::latency::edges;
-use super::numbers::{parse_any, parse_counts, print};
+use super::latency::{Edge, edges};
+use super::numbers::{parse, parse_any, parse_counts, print};
 use super::sequential::{Clock, Dispersion, Mixture, Null, log_factors_alone, log_sum};
-use super::state::{CalibrationState, ObjectiveState, Unreadable};
+use super::state::{CalibrationState, Numbers, ObjectiveState, Unreadable};
 use super::{Objective, ObjectiveKind, Settings};
 
 /// ρ of errorRate: a quarter worse is noise.
@@ -85,7 +85,7 @@ pub struct Surroundings {
     pub warm_up_seconds: i64,
     /// The candidate's measured share of traffic, in percent.
     pub weight: f64,
-    /// R_b: stable's ready pods before the first weight.
+    /// `R_b`: stable's ready pods before the first weight.
     pub stable_pods: u32,
 }
 
@@ -169,7 +169,7 @@ impl ObjectiveMemory {
         }
         let (count, objective) = (&self.before.count, at_most_milliseconds * 1000.0);
         let chosen = edges(&count.slower, count.timed, common, objective, tolerance);
-        let component = |(index, edge): (usize, super::latency::Edge)| {
+        let component = |(index, edge): (usize, Edge)| {
             let kept = self.kept.iter().find(|state| state.bound_microseconds.is_some_and(|bound| u64::try_from(bound) == Ok(edge.bound)));
             let calibration = kept.and_then(|state| Calibration::read(state).ok()).unwrap_or_default();
             let prior = Prior { share: edge.share, pseudo_requests: MOST_PSEUDO_REQUESTS.min(count.timed as f64) };
@@ -215,7 +215,7 @@ impl ObjectiveMemory {
     pub fn step(&mut self, block: &ClosedBlock, before: &Clock, gamma: f64, around: &Surroundings) {
         let warm_up = self.warm_up_seconds(around.warm_up_seconds);
         let (all_stable, all_candidate) = block.failures(None);
-        let load = |side: super::blocks::Side| side.total as f64 / side.pods.max(1) as f64;
+        let load = |side: Side| side.total as f64 / side.pods.max(1) as f64;
         for component in &mut self.components {
             let (stable, candidate, cold, comparable) = match component.bound {
                 None => {
@@ -288,7 +288,7 @@ impl ObjectiveMemory {
         with_e.reduce(|best, next| if next.1 > best.1 { next } else { best })
     }
 
-    /// ln E_i of §6; `alone`: the candidate alone has its share of it, with its own clock.
+    /// ln `E_i` of §6; `alone`: the candidate alone has its share of it, with its own clock.
     pub fn ln_e(&self, clock: &Clock, alone: Option<&Clock>) -> f64 {
         let compared = match self.components.len() {
             0 => 0.0,
@@ -309,21 +309,19 @@ impl ObjectiveMemory {
         let before = &self.before;
         let [total, failed, timed] = [before.count.total, before.count.failed, before.count.timed].map(|count| count as f64);
         let known = if before.known { 1.0 } else { 0.0 };
-        let [a, b, c, d, e, f] = self.alone.mixture.0;
-        let [shown, bad, since] = [self.alone.total, self.alone.bad, self.alone.bad_since_start].map(|count| count as f64);
         let calibrations = self.components.iter().map(|component| component.calibration.write(component.bound));
         ObjectiveState {
             name: self.objective.name.clone(),
             step: Some(print(&step)),
             before: Some(print(&[total, failed, timed, before.seconds, before.pod_seconds, known])),
             slower: Some(self.write_slower()).filter(|slower| !slower.0.is_empty()),
-            alone: alone.then(|| print(&[a, b, c, d, e, f, shown, bad, since])),
+            alone: alone.then(|| self.alone.write()),
             components: self.components.iter().map(Component::write).collect(),
             calibrations: if self.components.is_empty() { self.kept.clone() } else { calibrations.collect() },
         }
     }
 
-    fn write_slower(&self) -> super::state::Numbers {
+    fn write_slower(&self) -> Numbers {
         let ObjectiveKind::Latency { at_most_milliseconds, .. } = self.objective.kind else { return print(&[]) };
         let mut bounds: Vec<_> = self.before.count.slower.iter().map(|(bound, count)| (*bound as f64, *count as f64)).collect();
         let distance = |bound: f64| (libm::log(bound) - libm::log(at_most_milliseconds * 1000.0)).abs();
@@ -343,11 +341,7 @@ impl ObjectiveMemory {
         let slower = state.slower.as_ref().map_or_else(|| Ok(Vec::new()), |slower| parse_any(slower, WHAT))?;
         let slower: BTreeMap<u64, u64> = slower.chunks_exact(2).map(|pair| (whole(pair[0]), whole(pair[1]))).collect();
         let count = PodCount { total: whole(total), failed: whole(failed), timed: whole(timed), slower };
-        let alone = state.alone.as_ref().map_or(Ok(Alone::default()), |alone| {
-            let [a, b, c, d, e, f, total, bad, since] = super::numbers::parse(alone, WHAT)?;
-            let [total, bad, bad_since_start] = [total, bad, since].map(whole);
-            Ok(Alone { mixture: Mixture([a, b, c, d, e, f]), total, bad, bad_since_start })
-        })?;
+        let alone = state.alone.as_ref().map_or(Ok(Alone::default()), Alone::read)?;
         let ratio = if matches!(objective.kind, ObjectiveKind::ErrorRate { .. }) { ERROR_RATIO } else { 1.0 };
         let mut components = Vec::new();
         for (index, component) in state.components.iter().enumerate() {
@@ -380,6 +374,20 @@ impl Alone {
     /// ln E of the candidate alone.
     pub fn ln_e(&self, clock: &Clock) -> f64 {
         self.mixture.ln_e(clock)
+    }
+
+    fn write(&self) -> Numbers {
+        let counts = [self.total, self.bad, self.bad_since_start].map(|count| count as f64);
+        print(&[self.mixture.0.as_slice(), &counts].concat())
+    }
+
+    fn read(numbers: &Numbers) -> Result<Self, Unreadable> {
+        let all: [f64; 9] = parse(numbers, "alone")?;
+        let (mut mixture, mut counts) = (Mixture::default(), [0; 3]);
+        mixture.0.iter_mut().zip(all).for_each(|(ln_a, number)| *ln_a = number);
+        counts.iter_mut().zip(&all[6..]).for_each(|(count, number)| *count = whole(*number));
+        let [total, bad, bad_since_start] = counts;
+        Ok(Self { mixture, total, bad, bad_since_start })
     }
 }
 

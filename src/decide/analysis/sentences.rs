@@ -1,6 +1,6 @@
 //! What people read (§14): counts of both revisions, e, and what is waited for.
 
-use super::verdict::EvidenceCounts;
+use super::assessment::EvidenceCounts;
 
 /// What a sentence about bad requests needs.
 #[derive(Debug, Clone, Copy, PartialEq)]

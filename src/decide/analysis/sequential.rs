@@ -98,7 +98,7 @@ pub fn kappa(ratio: f64) -> f64 {
 }
 
 /// s*: stable's share at the null's point closest to (`stable`, `candidate`), found by 60 bisections (same bits
-/// everywhere). `weights` are n_s/φ_s and n_c/φ_c.
+/// everywhere). `weights` are `n_s/φ_s` and `n_c/φ_c`.
 pub fn closest_null(stable: f64, candidate: f64, weights: (f64, f64), null: Null) -> f64 {
     const OFF: f64 = 1e-9;
     let (mut low, mut high) = if candidate > null.at(stable) {
@@ -136,7 +136,7 @@ pub fn log_factor(counts: &Counts, stable: f64, candidate: f64, null: Null, disp
         + log_likelihood_ratio(counts.candidate_bad, counts.candidate_total, candidate, null.at(null_stable)) / dispersion.candidate
 }
 
-/// ℓ_j, capped, of the six alternatives against `null` with stable's share expected at `stable`. A cold block also
+/// `ℓ_j`, capped, of the six alternatives against `null` with stable's share expected at `stable`. A cold block also
 /// needs its `cold_margin`: only alternatives plainly beyond it (twice the null) count, the others are 0.
 pub fn log_factors(counts: &Counts, stable: f64, null: Null, cold_margin: Option<f64>, dispersion: Dispersion) -> [f64; 6] {
     let tested = Null { margin: cold_margin.map_or(null.margin, |gross| null.margin.max(gross)), ..null };
@@ -149,7 +149,7 @@ pub fn log_factors(counts: &Counts, stable: f64, null: Null, cold_margin: Option
     })
 }
 
-/// ℓ_j, capped, where no control exists: `bad` of `total` against the fixed share `limit` (q).
+/// `ℓ_j`, capped, where no control exists: `bad` of `total` against the fixed share `limit` (q).
 pub fn log_factors_alone(bad: u64, total: u64, limit: f64, dispersion: Dispersion) -> [f64; 6] {
     let limit = clamp_share(limit);
     alternatives(limit).map(|candidate| {
@@ -178,7 +178,7 @@ impl Clock {
     }
 }
 
-/// ln A_j: the evidence that each alternative has gathered over all start times so far.
+/// ln `A_j`: the evidence that each alternative has gathered over all start times so far.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mixture(pub [f64; 6]);
 
@@ -199,8 +199,8 @@ impl Mixture {
     /// ln E.
     pub fn ln_e(&self, clock: &Clock) -> f64 {
         let prior = log(1.0 / STEPS.len() as f64);
-        let [a, b, c, d, e, f] = self.0.map(|ln_a| ln_a + prior);
-        log_sum(&[log((1.0 - clock.begun).max(1e-12)), a, b, c, d, e, f])
+        let not_begun = log((1.0 - clock.begun).max(1e-12));
+        log_sum(&[&[not_begun], self.0.map(|ln_a| ln_a + prior).as_slice()].concat())
     }
 }
 

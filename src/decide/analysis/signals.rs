@@ -152,14 +152,11 @@ impl Sides<'_> {
 
     fn signal(&self, kind: SignalKind, concerned: (usize, usize), what: &str, fail: bool, wake: Option<Timestamp>) -> Signal {
         let outcome = if fail && self.is_candidates_own(concerned.0, concerned.1) { Outcome::Fail } else { Outcome::Hold };
-        let mut sentence = what.to_owned();
-        if let Some(stable) = self.stable_name {
-            if concerned.1 == 0 {
-                sentence.push_str(&format!("; none on {stable}"));
-            } else {
-                sentence.push_str(&format!("; on {stable} as well, in {} of {} pods", concerned.1, self.stable.0.len()));
-            }
-        }
+        let sentence = match (self.stable_name, concerned.1) {
+            (None, _) => what.to_owned(),
+            (Some(stable), 0) => format!("{what}; none on {stable}"),
+            (Some(stable), pods) => format!("{what}; on {stable} as well, in {pods} of {} pods", self.stable.0.len()),
+        };
         Signal { kind, outcome, sentence, wake }
     }
 

@@ -561,7 +561,7 @@ fn the_state_is_small_and_reads_back_as_it_was() {
         let state = world.judge.state();
         for objective in &state.objectives {
             let size = serde_json::to_string(objective).unwrap().len();
-            assert!(size <= 1536, "{} bytes in phase {phase}: {objective:?}", size);
+            assert!(size <= 1536, "{size} bytes in phase {phase}: {objective:?}");
         }
         let text = serde_json::to_string(&state).unwrap();
         let parsed: AnalysisState = serde_json::from_str(&text).unwrap();

@@ -1,0 +1,101 @@
+//! What a spec comes to, written down a second time for the invariants: they must not ask the code that they check.
+
+use crate::api::analysis::OnNoEvidence;
+use crate::api::rollout::{Canary, Strategy};
+use crate::api::values::IntOrPercent;
+use crate::api::{ProductionServiceSpec, rollout::Rollout};
+
+fn rollout(spec: &ProductionServiceSpec) -> Rollout {
+    spec.rollout.clone().unwrap_or_default()
+}
+
+fn canary(spec: &ProductionServiceSpec) -> Option<Canary> {
+    match rollout(spec).strategy {
+        Some(Strategy::Canary(canary)) => Some(canary),
+        _ => None,
+    }
+}
+
+/// R; `None`: an autoscaler is on and has not written yet.
+pub(super) fn replicas(spec: &ProductionServiceSpec) -> Option<i32> {
+    match (&spec.scaling, spec.replicas) {
+        (_, Some(replicas)) => Some(replicas),
+        (None, None) => Some(2),
+        (Some(_), None) => None,
+    }
+}
+
+fn surge(spec: &ProductionServiceSpec, replicas: i32) -> i32 {
+    let default = if canary(spec).is_some() { 100 } else { 25 };
+    let percent = |percent: i32| (replicas * percent + 99) / 100;
+    match rollout(spec).surge {
+        None => percent(default),
+        Some(IntOrPercent::Int(pods)) => pods,
+        Some(IntOrPercent::Percent(text)) => percent(text.trim_end_matches('%').parse().unwrap_or(100)),
+    }
+}
+
+/// Pods of candidate and stable in a step, as `rollouts.md` says under "Capacity without a router".
+pub(super) fn shape(spec: &ProductionServiceSpec, replicas: i32, step: i32) -> (i32, i32) {
+    let surge = surge(spec, replicas);
+    let with = |candidate: i32| (candidate, replicas.min(replicas + surge - candidate));
+    let index = usize::try_from(step).unwrap_or(0);
+    match canary(spec) {
+        Some(canary) => {
+            let weights: Vec<i32> = if canary.steps.is_empty() { vec![10, 25, 50] } else { canary.steps.iter().map(|step| step.weight).collect() };
+            let Some(weight) = weights.get(index) else { return with(replicas) };
+            (1..=replicas).map(with).find(|(candidate, stable)| 100 * candidate >= weight * (candidate + stable)).unwrap_or_else(|| with(replicas))
+        }
+        None => with(replicas.min((step + 1) * surge.max(1))),
+    }
+}
+
+/// Seconds of a step's soak.
+pub(super) fn soak_seconds(spec: &ProductionServiceSpec, step: i32) -> i32 {
+    match rollout(spec).strategy {
+        Some(Strategy::Canary(canary)) => {
+            usize::try_from(step).ok().and_then(|step| canary.steps.get(step)).and_then(|step| step.soak_seconds).unwrap_or(60)
+        }
+        Some(Strategy::Rolling(rolling)) => rolling.soak_seconds.unwrap_or(10),
+        None => 10,
+    }
+}
+
+/// Seconds of the bake.
+pub(super) fn bake_seconds(spec: &ProductionServiceSpec) -> i32 {
+    rollout(spec).bake_seconds.unwrap_or(if spec.objectives.is_empty() { 60 } else { 300 })
+}
+
+/// Requests without which no step passes.
+pub(super) fn least_requests(spec: &ProductionServiceSpec) -> u64 {
+    let given = rollout(spec).analysis.and_then(|analysis| analysis.min_requests).unwrap_or(200);
+    if spec.objectives.is_empty() { 0 } else { u64::try_from(given).unwrap_or(0) }
+}
+
+fn on_no_evidence(spec: &ProductionServiceSpec) -> Option<OnNoEvidence> {
+    rollout(spec).analysis.and_then(|analysis| analysis.on_no_evidence)
+}
+
+/// A step without evidence goes on at its deadline.
+pub(super) fn no_evidence_goes_on(spec: &ProductionServiceSpec) -> bool {
+    on_no_evidence(spec) == Some(OnNoEvidence::Promote)
+}
+
+/// A step without evidence goes back at its deadline.
+pub(super) fn no_evidence_sends_back(spec: &ProductionServiceSpec) -> bool {
+    on_no_evidence(spec) == Some(OnNoEvidence::RollBack)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_are_those_of_the_design() {
+        let spec = |value: serde_json::Value| serde_json::from_value::<ProductionServiceSpec>(value).unwrap();
+        let canary = spec(serde_json::json!({"image": "shop:1", "rollout": {"strategy": {"canary": {}}}}));
+        assert_eq!([0, 1, 2, 3].map(|step| shape(&canary, 4, step)), [(1, 4), (2, 4), (4, 4), (4, 4)]);
+        let rolling = spec(serde_json::json!({"image": "shop:1"}));
+        assert_eq!([0, 1, 2, 3].map(|step| shape(&rolling, 4, step)), [(1, 4), (2, 3), (3, 2), (4, 1)]);
+    }
+}

@@ -1,0 +1,328 @@
+//! What must hold after every step of every run (`rollouts.md`, Invariants), checked from the outside: what is written and what is true in the
+//! world, never by the code that decides. The numbers after the names are those of that page.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::cluster::Cluster;
+use super::expectations as expected;
+use super::workloads::Workloads;
+use crate::api::status::{CauseReason, Command, Memory, Phase, Progress, Stage};
+use crate::api::{ProductionService, ProductionServiceSpec, ProductionServiceStatus};
+use crate::decide::analysis::Scrape;
+use crate::decide::{Kind, Write};
+
+/// Rounds within one second that are no loop gone mad.
+const ROUNDS_A_SECOND: u32 = 100;
+/// How long an operator may take to route around a revision that has lost all of its pods.
+const REROUTED_WITHIN: SignedDuration = SignedDuration::from_secs(10);
+
+/// Something that must not happen, and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// When.
+    pub at: Timestamp,
+    /// Which invariant.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub seen: String,
+}
+
+/// Ready pods that take traffic, and go on doing so under the replicas that are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Served {
+    pods: usize,
+}
+
+impl Served {
+    pub(super) fn of(cluster: &Cluster, workloads: &Workloads, service: &str) -> Self {
+        let mut ready: BTreeMap<&str, usize> = BTreeMap::new();
+        for pod in workloads.endpoints(cluster, service).filter(|pod| pod.counts()) {
+            *ready.entry(&pod.owner).or_default() += 1;
+        }
+        let asked = |owner: &str| {
+            let deployment = cluster.objects().iter().find(|(key, _)| key.kind == Kind::Deployment && key.name == owner);
+            deployment.and_then(|(_, body)| usize::try_from(body["spec"]["replicas"].as_i64()?).ok()).unwrap_or(0)
+        };
+        Self { pods: ready.into_iter().map(|(owner, ready)| ready.min(asked(owner))).sum() }
+    }
+}
+
+/// Watches a run.
+#[derive(Debug, Default)]
+pub(super) struct Auditor {
+    /// What was violated.
+    pub(super) violations: Vec<Violation>,
+    /// (revision, attempt) that were sent back.
+    sent_back: BTreeSet<(String, i32)>,
+    /// Requests that the operator can know of, by pod, and of the candidate since the step's clock started and since the rollout began.
+    counted: BTreeMap<String, u64>,
+    step_requests: u64,
+    rollout_requests: u64,
+    candidate: Option<String>,
+    unrouted_since: Option<Timestamp>,
+    second: i64,
+    rounds: u32,
+    /// Rounds, writes and measurements so far.
+    pub(super) total_rounds: u64,
+    pub(super) total_writes: u64,
+    pub(super) total_scrapes: u64,
+    /// The status was lost and not yet rebuilt.
+    forgotten: bool,
+}
+
+impl Auditor {
+    fn violated(&mut self, at: Timestamp, invariant: &'static str, seen: impl Into<String>) {
+        self.violations.push(Violation { at, invariant, seen: seen.into() });
+    }
+
+    /// The status was lost.
+    pub(super) fn forget(&mut self) {
+        self.forgotten = true;
+    }
+
+    /// An operator begins a round.
+    pub(super) fn round(&mut self, now: Timestamp) {
+        self.total_rounds += 1;
+        if self.second != now.as_second() {
+            (self.second, self.rounds) = (now.as_second(), 0);
+        }
+        self.rounds += 1;
+        if self.rounds == ROUNDS_A_SECOND {
+            self.violated(now, "12 settled is silent", format!("{ROUNDS_A_SECOND} rounds within a second"));
+        }
+    }
+
+    /// An operator sends a write.
+    pub(super) const fn wrote(&mut self) {
+        self.total_writes += 1;
+    }
+
+    /// An operator has measured.
+    pub(super) fn scraped(&mut self, scrape: &Scrape) {
+        self.total_scrapes += 1;
+        for sample in &scrape.samples {
+            let requests = sample.counters.requests();
+            let before = self.counted.insert(sample.pod.clone(), requests).unwrap_or(0);
+            if Some(&sample.revision) == self.candidate.as_ref() {
+                let more = requests.checked_sub(before).unwrap_or(requests);
+                self.step_requests += more;
+                self.rollout_requests += more;
+            }
+        }
+    }
+
+    /// A status was written.
+    pub(super) fn decided(&mut self, now: Timestamp, old: Option<&Memory>, status: &ProductionServiceStatus, cluster: &Cluster, workloads: &Workloads) {
+        let Some(service) = cluster.service() else { return };
+        let empty = Memory::default();
+        let (old, new) = (old.unwrap_or(&empty), status.rollout.as_ref().unwrap_or(&empty));
+        let forgotten = std::mem::take(&mut self.forgotten);
+        if old.stable != new.stable && !forgotten {
+            let promoted = old.progress.as_ref().filter(|progress| Some(&progress.revision) == new.stable.as_ref() && may_promote(progress));
+            if promoted.is_none() {
+                self.violated(now, "17 only what was judged is promoted", format!("{:?} after {:?}", new.stable, old.progress));
+            }
+        }
+        match (&old.progress, &new.progress) {
+            (None, Some(begun)) => self.begun(now, begun, old.stable.is_some()),
+            (Some(before), Some(after)) if before.id == after.id => self.moved(now, before, after, service, workloads),
+            (Some(before), Some(after)) => {
+                if !matches!(before.stage, Stage::Starting) {
+                    self.violated(now, "3 one decision per step", format!("{} took the place of {} in {:?}", after.id, before.id, before.stage));
+                }
+                self.begun(now, after, old.stable.is_some());
+            }
+            (Some(before), None) => self.ended(now, before, old, new),
+            (None, None) => {}
+        }
+        if status.phase == Some(Phase::Stable) && new.stable != cluster_revision(status) {
+            self.violated(now, "Stable is true", "phase Stable, and another revision is reported".to_owned());
+        }
+    }
+
+    fn begun(&mut self, now: Timestamp, begun: &Progress, stable: bool) {
+        if self.sent_back.contains(&(begun.revision.clone(), begun.attempt)) {
+            self.violated(now, "7 no flapping", format!("{} was sent back before, and begins again", begun.id));
+        }
+        if begun.step != 0 || begun.stage != if stable { Stage::Shifting } else { Stage::Starting } {
+            self.violated(now, "3 one decision per step", format!("{} begins in step {} {:?}", begun.id, begun.step, begun.stage));
+        }
+        self.candidate = Some(begun.revision.clone());
+        (self.step_requests, self.rollout_requests) = (0, 0);
+    }
+
+    fn ended(&mut self, now: Timestamp, before: &Progress, old: &Memory, new: &Memory) {
+        let promoted = new.stable.as_ref() == Some(&before.revision) && old.stable != new.stable;
+        if !promoted && before.cause.is_none() {
+            self.violated(now, "3 one decision per step", format!("{} ended in {:?} without being sent back or promoted", before.id, before.stage));
+        }
+        if let Some(cause) = &before.cause
+            && !matches!(cause.reason, CauseReason::Superseded | CauseReason::Reverted)
+        {
+            self.sent_back.insert((before.revision.clone(), before.attempt));
+        }
+        self.candidate = None;
+    }
+
+    fn moved(&mut self, now: Timestamp, before: &Progress, after: &Progress, service: &ProductionService, workloads: &Workloads) {
+        let rank = |stage| match stage {
+            Stage::Starting => 0,
+            Stage::Shifting | Stage::Soaking | Stage::Baking => 1,
+            Stage::RollingBack => 2,
+            Stage::Draining => 3,
+        };
+        let ordered = before.ordered.or(after.ordered);
+        let steps = after.step - before.step;
+        if rank(after.stage) < rank(before.stage) || steps < 0 || before.cause.is_some() && after.cause.is_none() {
+            self.violated(now, "7 no flapping", format!("{}: from {:?} {} to {:?} {}", after.id, before.stage, before.step, after.stage, after.step));
+        }
+        if steps > 1 && ordered != Some(Command::PromoteFull) {
+            self.violated(now, "3 one decision per step", format!("{}: from step {} to {}", after.id, before.step, after.step));
+        }
+        if after.cause.is_some() && before.cause.is_none() {
+            self.sent(now, after, &service.spec);
+        }
+        if after.cause.is_none() && (steps > 0 || after.stage != before.stage) {
+            self.forward(now, before, after, ordered, service, workloads);
+        }
+        if after.weight_since != before.weight_since {
+            self.step_requests = 0;
+        }
+    }
+
+    fn sent(&mut self, now: Timestamp, progress: &Progress, spec: &ProductionServiceSpec) {
+        let Some(cause) = &progress.cause else { return };
+        if cause.reason == CauseReason::Analysis && self.rollout_requests < 3 && !expected::no_evidence_sends_back(spec) {
+            let seen = format!("{} is sent back by its numbers, of {} requests: {}", progress.id, self.rollout_requests, cause.message);
+            self.violated(now, "8 no evidence is not bad evidence either", seen);
+        }
+    }
+
+    /// One step on, or the clock of a step starts, or the last step is over.
+    fn forward(&mut self, now: Timestamp, before: &Progress, after: &Progress, ordered: Option<Command>, service: &ProductionService, workloads: &Workloads) {
+        let spec = &service.spec;
+        let watching = matches!(before.stage, Stage::Soaking | Stage::Baking);
+        if watching && ordered.is_none() {
+            let least = if before.stage == Stage::Baking { expected::bake_seconds(spec) } else { expected::soak_seconds(spec, before.step) };
+            let since = before.weight_since.map_or(now, |since| since.0);
+            if now < since + SignedDuration::from_secs(least.into()) && expected::replicas(spec).is_some_and(|replicas| replicas > 0) {
+                let seen = format!("{} left {:?} of step {} after {} of {least} s", after.id, before.stage, before.step, now.duration_since(since).as_secs());
+                self.violated(now, "9 time and evidence", seen);
+            }
+            let least = expected::least_requests(spec);
+            if before.stage == Stage::Soaking && self.step_requests < least && !expected::no_evidence_goes_on(spec) {
+                let seen = format!("{} left step {} with {} of {least} requests measured", after.id, before.step, self.step_requests);
+                self.violated(now, "8 no evidence is not good evidence", seen);
+            }
+        }
+        if service.spec.control.as_ref().and_then(|control| control.paused) == Some(true) && steps_on(before, after) {
+            self.violated(now, "9 a pause holds", format!("{} moved to {:?} {} while paused", after.id, after.stage, after.step));
+        }
+        if after.stage == Stage::Soaking
+            && let Some(replicas) = expected::replicas(spec)
+        {
+            let (candidate, _) = expected::shape(spec, replicas, after.step);
+            let ready = workloads.ready(&after.revision);
+            let late = now >= before.deadline.0;
+            if ready < usize::try_from(candidate).unwrap_or(0) && !late {
+                self.violated(now, "9 clocks start on reports", format!("{}: the soak of step {} begins with {ready} of {candidate} pods ready", after.id, after.step));
+            }
+        }
+    }
+
+    /// An object was written.
+    pub(super) fn written(&mut self, now: Timestamp, write: &Write, before: Served, cluster: &Cluster, workloads: &Workloads) {
+        let Some(service) = cluster.service() else { return };
+        let name = service.metadata.name.clone().unwrap_or_default();
+        let after = Served::of(cluster, workloads, &name);
+        // An autoscaled service without a number has none that could be missed.
+        let needed = expected::replicas(&service.spec).map_or(0, |replicas| usize::try_from(replicas).unwrap_or(0));
+        if after.pods < before.pods && after.pods < needed {
+            let seen = format!("{}: {} of {needed} pods take traffic, {} before", describe(write), after.pods, before.pods);
+            self.violated(now, "1 capacity", seen);
+        }
+        if after.pods == 0 && before.pods > 0 && needed > 0 {
+            self.violated(now, "2 never route to nothing", describe(write));
+        }
+        let memory = service.status.as_ref().and_then(|status| status.rollout.as_ref());
+        if let Write::Create { key, body } | Write::Apply { key, body, .. } = write
+            && key.kind == Kind::Deployment
+        {
+            let revision = body["metadata"]["labels"]["plimsoll.dev/revision"].as_str().unwrap_or_default();
+            let replicas = body["spec"]["replicas"].as_i64().unwrap_or(0);
+            let progress = memory.and_then(|memory| memory.progress.as_ref());
+            let stable = memory.and_then(|memory| memory.stable.as_deref());
+            let known = stable == Some(revision) || progress.is_some_and(|progress| progress.revision == revision);
+            // What a first revision replaced may still serve until the new one is ready.
+            if replicas > 0 && !known && stable.is_some() {
+                self.violated(now, "4 no effect without a persisted decision", format!("{}: {replicas} pods", describe(write)));
+            }
+            if let Some(progress) = progress.filter(|progress| stable == Some(revision) && progress.cause.is_none() && progress.stage != Stage::Draining)
+                && let Some(required) = expected::replicas(&service.spec)
+            {
+                let (_, least) = expected::shape(&service.spec, required, progress.step);
+                if replicas < i64::from(least) {
+                    let seen = format!("{} leaves stable {replicas} pods in step {}, not {least}", describe(write), progress.step);
+                    self.violated(now, "5 rollback is reachable", seen);
+                }
+            }
+        }
+    }
+
+    /// Time has passed; `awake`: since when an operator without a fault is there.
+    pub(super) fn at_rest(&mut self, now: Timestamp, cluster: &Cluster, workloads: &Workloads, awake: bool) {
+        let Some(service) = cluster.service() else { return };
+        let name = service.metadata.name.as_deref().unwrap_or_default();
+        let routed = workloads.endpoints(cluster, name).filter(|pod| pod.counts()).count();
+        let memory = service.status.as_ref().and_then(|status| status.rollout.as_ref());
+        let ready = memory.is_some_and(|memory| {
+            let candidate = memory.progress.as_ref().filter(|progress| progress.cause.is_none()).map(|progress| &progress.revision);
+            memory.stable.iter().chain(candidate).any(|revision| workloads.ready(revision) > 0)
+        });
+        if routed > 0 || !ready || !awake || service.spec.ports.is_empty() {
+            self.unrouted_since = None;
+        } else {
+            let since = *self.unrouted_since.get_or_insert(now);
+            if now > since + REROUTED_WITHIN {
+                self.violated(now, "2 never route to nothing", "no pod takes traffic, and some of them are ready");
+                self.unrouted_since = Some(now + SignedDuration::from_hours(1000));
+            }
+        }
+    }
+
+    /// Everything has come to rest: what stands there is what shall stand there.
+    pub(super) fn at_end(&mut self, now: Timestamp, cluster: &Cluster) {
+        let Some(service) = cluster.service() else { return };
+        let Some(status) = &service.status else { return self.violated(now, "12 the desired state is reached", "no status") };
+        let (Some(memory), Some(replicas)) = (&status.rollout, expected::replicas(&service.spec)) else { return };
+        if !matches!(status.phase, Some(Phase::Stable | Phase::RolledBack)) {
+            return;
+        }
+        for (key, body) in cluster.objects().iter().filter(|(key, _)| key.kind == Kind::Deployment) {
+            let revision = body["metadata"]["labels"]["plimsoll.dev/revision"].as_str();
+            let wanted = if revision == memory.stable.as_deref() { replicas } else { 0 };
+            if body["spec"]["replicas"].as_i64() != Some(wanted.into()) {
+                self.violated(now, "12 the desired state is reached", format!("{key} has {} replicas, not {wanted}", body["spec"]["replicas"]));
+            }
+        }
+    }
+}
+
+/// The stages out of which a revision is promoted.
+fn may_promote(progress: &Progress) -> bool {
+    progress.cause.is_none() && matches!(progress.stage, Stage::Starting | Stage::Baking | Stage::Draining)
+}
+
+fn steps_on(before: &Progress, after: &Progress) -> bool {
+    after.step > before.step || matches!((before.stage, after.stage), (Stage::Baking, Stage::Draining))
+}
+
+fn cluster_revision(status: &ProductionServiceStatus) -> Option<String> {
+    status.stable.as_ref().map(|stable| stable.revision.clone())
+}
+
+fn describe(write: &Write) -> String {
+    write.key().map_or_else(|| "the scale".to_owned(), ToString::to_string)
+}

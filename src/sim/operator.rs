@@ -1,0 +1,256 @@
+//! The operator's loop on the virtual clock: the shell's three words, and the ways in which they can go wrong.
+//!
+//! snapshot (perhaps of the past) → due → measure → decide → apply. Status first, fenced by the resourceVersion that was read; then objects,
+//! in order, until one is refused. Whatever takes something away from users is decided again on a fresh read. After a crash nothing is left but
+//! what was written.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::cluster::Refusal;
+use super::scenario::{Death, Watch};
+use super::tell;
+use super::world::World;
+use crate::decide::analysis::Judge;
+use crate::decide::render::ownership::is_ours;
+use crate::decide::{Child, Decision, Kind, Record, Snapshot, Write, decide, due};
+
+/// A watch tells of a change this much later, at least: nothing is seen before it happened.
+const NEXT: SignedDuration = SignedDuration::from_millis(1);
+/// First wait after a write was refused; doubled each time, up to the longest.
+const RETRY: SignedDuration = SignedDuration::from_millis(100);
+const LONGEST_RETRY: SignedDuration = SignedDuration::from_secs(30);
+
+/// A running operator.
+#[derive(Debug, Default)]
+pub(super) struct Operator {
+    judge: Option<Judge>,
+    measured: Option<Timestamp>,
+    lags: BTreeMap<Watch, SignedDuration>,
+    /// Own writes that its watches have to show before it decides again.
+    written: BTreeMap<Watch, Timestamp>,
+    /// When it looked last. `None`: it has just started, and lists everything.
+    looked: Option<Timestamp>,
+    wake: Option<Timestamp>,
+    retry: Option<Timestamp>,
+    failures: u32,
+    /// Not there until then.
+    down: Option<Timestamp>,
+    /// A second operator ends then.
+    pub(super) ends: Option<Timestamp>,
+    death: Option<Death>,
+    conflicts: u32,
+    /// It may not look before: one look at each moment.
+    not_before: Option<Timestamp>,
+}
+
+/// Why a round ended early.
+enum End {
+    Refused(Refusal),
+    Died,
+}
+
+impl Operator {
+    /// One that runs only for a while.
+    pub(super) fn until(end: Timestamp) -> Self {
+        Self { ends: Some(end), ..Self::default() }
+    }
+
+    /// It stops at once, forgets everything, and is back at `until`.
+    pub(super) fn stop(&mut self, until: Timestamp) {
+        *self = Self { down: Some(until), lags: std::mem::take(&mut self.lags), ends: self.ends, ..Self::default() };
+    }
+
+    /// It will die around one of its next writes.
+    pub(super) const fn doom(&mut self, death: Death) {
+        self.death = Some(death);
+    }
+
+    /// So many of its next writes are refused.
+    pub(super) const fn refuse(&mut self, count: u32) {
+        self.conflicts = count;
+    }
+
+    /// What it sees is this old from now on.
+    pub(super) fn lag(&mut self, watch: Watch, by: SignedDuration) {
+        self.lags.insert(watch, by);
+    }
+
+    /// Nothing hampers it any more.
+    pub(super) fn heal(&mut self, now: Timestamp) {
+        self.lags.clear();
+        self.conflicts = 0;
+        self.death = None;
+        self.down = self.down.map(|down| down.min(now));
+    }
+
+    /// No fault is pending.
+    pub(super) fn well(&self, now: Timestamp) -> bool {
+        self.down.is_none_or(|down| down <= now) && self.lags.values().all(|lag| lag.is_zero())
+    }
+
+    fn lag_of(&self, watch: Watch) -> SignedDuration {
+        self.lags.get(&watch).copied().unwrap_or_default()
+    }
+
+    /// When it looks next.
+    pub(super) fn due(&self, world: &World) -> Option<Timestamp> {
+        let changes = Watch::ALL.iter().filter_map(|watch| {
+            let lag = self.lag_of(*watch);
+            let Some(looked) = self.looked else { return Some(world.now) };
+            Some(world.cluster.changed_since(*watch, looked - lag)? + lag + NEXT)
+        });
+        // A change that its watches do not show yet would make it act on its own past.
+        let blocked = self.written.iter().map(|(watch, at)| *at + self.lag_of(*watch)).max();
+        let next = changes.chain(self.wake).chain(self.retry).min()?;
+        let retry = self.retry.map_or(next, |retry| next.max(retry));
+        [blocked, self.down, self.not_before].into_iter().flatten().fold(Some(retry), |next, least| next.map(|next| next.max(least)))
+    }
+
+    /// One round.
+    pub(super) fn reconcile(&mut self, world: &mut World) {
+        let now = world.now;
+        if self.down.take().is_some() {
+            world.say("operator", "is back", "");
+        }
+        (self.looked, self.wake, self.retry, self.not_before) = (Some(now), None, None, Some(now + NEXT));
+        self.written.retain(|watch, at| *at + self.lags.get(watch).copied().unwrap_or_default() > now);
+        world.auditor.round(now);
+        let Some(snapshot) = self.snapshot(world, true) else { return };
+        let requests = due(&snapshot, now);
+        let measurements = (!requests.is_empty()).then(|| world.demand.scrape(&requests, &world.workloads, now));
+        if let Some(scrape) = &measurements {
+            self.measured = Some(now);
+            world.active = now;
+            world.auditor.scraped(scrape);
+        }
+        let (mut snapshot, mut decision) = (snapshot.clone(), decide(&snapshot, &measurements, now));
+        if decision.writes.iter().any(Write::guarded) {
+            let Some(fresh) = self.snapshot(world, false) else { return };
+            decision = decide(&fresh, &measurements, now);
+            snapshot = fresh;
+        }
+        match self.apply(world, &snapshot, &decision) {
+            Ok(()) => {
+                self.failures = 0;
+                self.wake = decision.wake;
+                self.judge = decision.judge;
+            }
+            Err(End::Refused(refusal)) => {
+                let wait = (RETRY * (1 << self.failures.min(12))).min(LONGEST_RETRY);
+                self.failures += 1;
+                self.retry = Some(now + wait);
+                world.say("operator", "a write was refused; reads again", &refusal.to_string());
+            }
+            Err(End::Died) => {
+                let until = self.death.map_or(now, |death| now + death.back_after.0);
+                self.stop(until);
+            }
+        }
+    }
+
+    /// What it sees; `None` where there is no service.
+    fn snapshot(&self, world: &World, cached: bool) -> Option<Snapshot> {
+        let then = |watch| if cached { world.now - self.lag_of(watch) } else { world.now };
+        let service = (*world.cluster.service_at(then(Watch::Service))).clone()?;
+        let uid = service.metadata.uid.clone().unwrap_or_default();
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let mut children = BTreeMap::new();
+        let mut records = BTreeMap::new();
+        for (key, body) in world.cluster.objects_at(then(Watch::Objects)).iter() {
+            let mut body = body.clone();
+            let ours = is_ours(&body, &world.name, &uid);
+            if key.kind == Kind::ConfigMap {
+                let revision = body["metadata"]["labels"]["plimsoll.dev/revision"].as_str().map(str::to_owned);
+                if let (true, Some(revision), Ok(record)) = (ours, revision, Record::from_config_map(&body)) {
+                    records.insert(revision, record);
+                }
+                if let Some(fields) = body.as_object_mut() {
+                    fields.retain(|name, _| name == "metadata");
+                }
+            }
+            let (uid, resource_version) = (text(&body["metadata"]["uid"]), text(&body["metadata"]["resourceVersion"]));
+            children.insert(key.clone(), Child { uid, resource_version, ours, deleting: false, body });
+        }
+        Some(Snapshot {
+            service,
+            children,
+            records,
+            pods: (*world.cluster.pods_at(then(Watch::Pods))).clone(),
+            config_maps: BTreeMap::new(),
+            pull_secrets: Vec::new(),
+            operator_namespace: "plimsoll-system".into(),
+            replicas_manager: None,
+            judge: self.judge.clone(),
+            measured: self.measured,
+        })
+    }
+
+    fn apply(&mut self, world: &mut World, snapshot: &Snapshot, decision: &Decision) -> Result<(), End> {
+        let before = snapshot.service.status.as_ref();
+        if before != Some(&decision.status) {
+            let read = snapshot.service.metadata.resource_version.clone().unwrap_or_default();
+            let old = world.memory().cloned();
+            self.write(world, Watch::Service, |world| {
+                world.cluster.put_status(&read, Some(decision.status.clone()), world.now)?;
+                world.auditor.decided(world.now, old.as_ref(), &decision.status, &world.cluster, &world.workloads);
+                tell::status(world, before, &decision.status);
+                Ok(())
+            })?;
+        }
+        for write in &decision.writes {
+            let watch = if matches!(write, Write::Scale { .. }) { Watch::Service } else { Watch::Objects };
+            self.write(world, watch, |world| carry_out(world, write))?;
+        }
+        for event in &decision.events {
+            tell::event(world, event);
+        }
+        Ok(())
+    }
+
+    /// A write, which may be refused, or be the operator's last.
+    fn write(&mut self, world: &mut World, watch: Watch, write: impl FnOnce(&mut World) -> Result<(), Refusal>) -> Result<(), End> {
+        world.active = world.now;
+        world.auditor.wrote();
+        if self.conflicts > 0 {
+            self.conflicts -= 1;
+            return Err(End::Refused(Refusal::Conflict));
+        }
+        if let Some(death) = &mut self.death {
+            death.at_write = death.at_write.saturating_sub(1);
+            if death.at_write == 0 {
+                let applied = death.applied;
+                if applied {
+                    // Whether it is refused or not: nobody hears the answer.
+                    let _ = write(world);
+                }
+                world.say("operator", "dies", if applied { "its write was applied, the answer lost" } else { "its write was not sent" });
+                return Err(End::Died);
+            }
+        }
+        write(world).map_err(End::Refused)?;
+        self.written.insert(watch, world.now);
+        Ok(())
+    }
+}
+
+fn carry_out(world: &mut World, write: &Write) -> Result<(), Refusal> {
+    let now = world.now;
+    let before = super::invariants::Served::of(&world.cluster, &world.workloads, &world.name);
+    let told = tell::write(&world.cluster, write);
+    match write {
+        Write::Create { key, body } | Write::Apply { key, body, .. } => world.cluster.apply(key, body.clone(), now)?,
+        Write::Delete { key, uid, resource_version } => world.cluster.delete(key, Some((uid, resource_version)), now)?,
+        Write::Scale { replicas } => {
+            let Some(mut service) = world.cluster.service().cloned() else { return Err(Refusal::NotFound) };
+            service.spec.replicas = Some(*replicas);
+            world.cluster.put_service(service, now);
+        }
+    }
+    world.auditor.written(now, write, before, &world.cluster, &world.workloads);
+    if let Some((what, why)) = told {
+        world.say(&world.name.clone(), &what, &why);
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! What the operator does, in words for the timeline.
+
+use serde_json::Value;
+
+use super::cluster::Cluster;
+use super::world::World;
+use crate::api::ProductionServiceStatus;
+use crate::decide::{Event, Kind, Write};
+
+/// Tells of a status, if it says something new; numbers that go on counting are not.
+pub(super) fn status(world: &mut World, before: Option<&ProductionServiceStatus>, now: &ProductionServiceStatus) {
+    let place = |status: &ProductionServiceStatus| {
+        let stage = status.rollout.as_ref().and_then(|memory| memory.progress.as_ref()).map(|progress| progress.stage);
+        (status.phase, status.step.clone(), stage)
+    };
+    let words = |status: &ProductionServiceStatus| status.message.as_deref().unwrap_or_default().replace(|letter: char| letter.is_ascii_digit(), "");
+    if before.is_some_and(|before| place(before) == place(now) && words(before) == words(now)) {
+        return;
+    }
+    let (phase, step, stage) = place(now);
+    let stage = stage.map(|stage| format!("/{stage:?}")).unwrap_or_default();
+    let step = step.map(|step| format!(" {step}")).unwrap_or_default();
+    let phase = phase.map(|phase| format!("{phase:?}")).unwrap_or_default();
+    let name = world.name.clone();
+    world.say(&name, now.message.as_deref().unwrap_or_default(), &format!("{phase}{stage}{step}"));
+}
+
+/// Tells of an event.
+pub(super) fn event(world: &mut World, event: &Event) {
+    let repeated = world.cluster.service().and_then(|service| service.status.as_ref()).is_some_and(|status| status.message.as_ref() == Some(&event.message));
+    if !repeated {
+        world.say("event", &event.message, event.reason);
+    }
+}
+
+/// What a write does, and why, if it is worth a line.
+pub(super) fn write(cluster: &Cluster, write: &Write) -> Option<(String, String)> {
+    let image = |body: &Value| body["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
+    match write {
+        Write::Create { key, body } if key.kind == Kind::Deployment => Some((format!("creates {key}: {} pods of {}", body["spec"]["replicas"], image(body)), String::new())),
+        Write::Apply { key, body, .. } if key.kind == Kind::Deployment => {
+            let (from, to) = (&cluster.objects().get(key)?["spec"]["replicas"], &body["spec"]["replicas"]);
+            if from == to { Some((format!("repairs {key}"), "drift".into())) } else { Some((format!("scales {key} from {from} to {to}"), String::new())) }
+        }
+        Write::Apply { key, body, .. } if key.kind == Kind::Service => {
+            let of = |body: &Value| body["spec"]["selector"]["plimsoll.dev/revision"].as_str().map_or("every revision".to_owned(), |revision| format!("only {revision}"));
+            let (from, to) = (of(cluster.objects().get(key)?), of(body));
+            Some((if from == to { format!("changes {key}") } else { format!("{key} selects {to}") }, String::new()))
+        }
+        Write::Create { key, .. } if key.kind == Kind::Service => Some((format!("creates {key}"), String::new())),
+        Write::Apply { key, .. } => Some((format!("changes {key}"), String::new())),
+        Write::Delete { key, .. } if matches!(key.kind, Kind::Deployment | Kind::Service | Kind::HorizontalPodAutoscaler) => Some((format!("deletes {key}"), String::new())),
+        Write::Scale { replicas } => Some((format!("writes the scale: {replicas}"), "an autoscaler reads nothing while it is absent".into())),
+        Write::Create { .. } | Write::Delete { .. } => None,
+    }
+}

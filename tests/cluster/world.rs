@@ -1,0 +1,209 @@
+//! The operator as its users run it, with nothing but the chart's RBAC, and fake pods that answer with metrics.
+//!
+//! A fake pod's image tag says how it fares: `fails-50` answers half of its requests with an error, `slow` takes two seconds, `silent` has no
+//! metrics; tags of the bed's own (`crash-loop`, `never-ready` …) are its pods' fate. Every other tag is a healthy version.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use plimsoll_bed::Bed;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::OnceCell;
+
+use crate::{bed, repository};
+
+/// Namespace of the operator.
+const OPERATOR_NAMESPACE: &str = "plimsoll-system";
+/// Port of the fake pods' metrics.
+pub const METRICS_PORT: u16 = 9464;
+/// Requests that a fake pod answers in a second.
+const REQUESTS_PER_SECOND: f64 = 400.0;
+/// Longest wait for anything in these tests.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// A namespace of its own for one scenario, with the operator running.
+pub struct World {
+    bed: &'static Bed,
+    /// The namespace.
+    pub namespace: String,
+}
+
+impl World {
+    /// The bed with the operator, and a fresh namespace.
+    pub async fn new(namespace: &str) -> Self {
+        static OPERATOR: OnceCell<()> = OnceCell::const_new();
+        let bed = bed().await;
+        OPERATOR.get_or_init(|| start_operator(bed)).await;
+        crate::bed_with_namespace(namespace).await;
+        Self { bed, namespace: namespace.to_owned() }
+    }
+
+    /// Runs kubectl in the namespace.
+    pub async fn kubectl(&self, arguments: &[&str]) -> String {
+        self.try_kubectl(arguments).await.unwrap_or_else(|error| panic!("kubectl {}: {error:#}", arguments.join(" ")))
+    }
+
+    /// Runs kubectl in the namespace; it may fail.
+    pub async fn try_kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let namespace = format!("--namespace={}", self.namespace);
+        self.bed.kubectl(&[&[namespace.as_str()], arguments].concat()).await
+    }
+
+    /// Applies an object.
+    pub async fn apply(&self, object: &Value) {
+        let namespace = format!("--namespace={}", self.namespace);
+        let arguments = [namespace.as_str(), "apply", "--validate=strict", "--filename=-"];
+        self.bed.kubectl_with_input(&arguments, &object.to_string()).await.unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
+    /// Applies a service of this spec.
+    pub async fn service(&self, name: &str, spec: &Value) {
+        self.apply(&json!({"apiVersion": "plimsoll.dev/v1alpha1", "kind": "ProductionService", "metadata": {"name": name}, "spec": spec})).await;
+    }
+
+    /// Changes fields of a service by a merge patch.
+    pub async fn patch(&self, name: &str, patch: &Value) {
+        self.kubectl(&["patch", "psvc", name, "--type=merge", "--patch", &patch.to_string()]).await;
+    }
+
+    /// An object, or null if there is none.
+    pub async fn get(&self, kind: &str, name: &str) -> Value {
+        let text = self.kubectl(&["get", kind, name, "--ignore-not-found", "--output=json"]).await;
+        if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() }
+    }
+
+    /// Objects of a kind with the service's label.
+    pub async fn children(&self, kind: &str, service: &str) -> Vec<Value> {
+        let text = self.kubectl(&["get", kind, "--selector", &format!("plimsoll.dev/service={service}"), "--output=json"]).await;
+        serde_json::from_str::<Value>(&text).unwrap()["items"].as_array().unwrap().clone()
+    }
+
+    /// Waits until the object is as wanted, and returns it.
+    pub async fn until(&self, kind: &str, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let begin = Instant::now();
+        loop {
+            let object = self.get(kind, name).await;
+            if wanted(&object) {
+                return object;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{}/{name} never {what}; its status: {:#}", self.namespace, object["status"]);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+
+    /// Waits for a phase of a service at its present generation.
+    pub async fn phase(&self, name: &str, phase: &str) -> Value {
+        let settled = |service: &Value| {
+            service["status"]["phase"] == phase && service["status"]["observedGeneration"] == service["metadata"]["generation"]
+        };
+        self.until("psvc", name, &format!("became {phase}"), settled).await
+    }
+}
+
+/// A canary of one step, with metrics and short times.
+pub fn canary(tag: &str) -> Value {
+    json!({
+        "image": format!("example.test/shop:{tag}"),
+        "replicas": 2,
+        "ports": [{"name": "http", "port": 8080}, {"name": "metrics", "port": METRICS_PORT}],
+        "objectives": [{"name": "availability", "errorRate": {"atMost": "1%"}}],
+        "rollout": {
+            "strategy": {"canary": {"steps": [{"weight": 25, "soakSeconds": 5}]}},
+            "analysis": {"warmUpSeconds": 0, "minRequests": 50},
+            "bakeSeconds": 6,
+            "progressDeadlineSeconds": 60,
+        },
+    })
+}
+
+/// Installs the chart's account and roles, and starts the operator with that account's token.
+async fn start_operator(bed: &'static Bed) {
+    serve_metrics(bed);
+    let chart = repository().join("charts/plimsoll");
+    let arguments = ["template", "plimsoll", chart.to_str().unwrap(), "--namespace", OPERATOR_NAMESPACE];
+    let roles = ["service-account", "rbac-operator", "rbac-nodes", "rbac-lease"].map(|name| format!("--show-only=templates/{name}.yaml"));
+    let shown: Vec<&str> = roles.iter().map(String::as_str).collect();
+    let manifests = bed.helm(&[&arguments[..], &shown].concat()).await.expect("the chart's roles");
+    // Only a bed that was attached to has the namespace already.
+    let _ = bed.kubectl(&["create", "namespace", OPERATOR_NAMESPACE]).await;
+    bed.kubectl_with_input(&["apply", "--namespace", OPERATOR_NAMESPACE, "--filename=-"], &manifests).await.expect("the roles applied");
+    let kubeconfig = bed.kubeconfig_for_service_account(OPERATOR_NAMESPACE, "plimsoll").await.expect("a token");
+    let log = std::fs::File::create(bed.directory().join("operator.log")).expect("the operator's log");
+    // The operator dies with the thread that started it, and this one lives as long as the process does.
+    std::thread::spawn(move || {
+        let operator = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_plimsoll"), "run", "--watch-nodes", "--metrics-address=127.0.0.1:0"])
+            .args(["--lease-namespace", OPERATOR_NAMESPACE, "--kubeconfig"])
+            .arg(kubeconfig)
+            .env("POD_NAMESPACE", OPERATOR_NAMESPACE)
+            .stdin(Stdio::null())
+            .stderr(log.try_clone().expect("the log"))
+            .stdout(log)
+            .spawn();
+        operator.expect("the operator").wait().expect("the operator's end");
+        eprintln!("the operator has ended; see operator.log in the bed's folder");
+    });
+}
+
+/// Answers for every fake pod: the address that was asked tells which one is meant.
+fn serve_metrics(bed: &'static Bed) {
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let kubeconfig = Kubeconfig::read_from(bed.kubeconfig()).unwrap();
+            let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+            let pods = Api::<Pod>::all(kube::Client::try_from(config).unwrap());
+            let listener = tokio::net::TcpListener::bind(("0.0.0.0", METRICS_PORT)).await.expect("the port of the fake pods' metrics");
+            loop {
+                let Ok((mut connection, _)) = listener.accept().await else { continue };
+                let pods = pods.clone();
+                tokio::spawn(async move {
+                    let address = connection.local_addr().unwrap().ip();
+                    let mut request = [0; 4096];
+                    let _ = connection.read(&mut request).await;
+                    let _ = connection.write_all(answer(&pods, address).await.as_bytes()).await;
+                });
+            }
+        });
+    });
+}
+
+async fn answer(pods: &Api<Pod>, address: IpAddr) -> String {
+    static SEEN: Mutex<BTreeMap<IpAddr, (String, Instant)>> = Mutex::new(BTreeMap::new());
+    let known = SEEN.lock().unwrap().get(&address).cloned();
+    let (tag, since) = match known {
+        Some(pod) => pod,
+        None => {
+            let list = pods.list(&ListParams::default().fields(&format!("status.podIP={address}"))).await.unwrap();
+            let image = list.items.first().and_then(|pod| pod.spec.as_ref()).map(|spec| spec.containers[0].image.clone().unwrap_or_default());
+            let pod = (image.unwrap_or_default().rsplit(':').next().unwrap_or_default().to_owned(), Instant::now());
+            SEEN.lock().unwrap().insert(address, pod.clone());
+            pod
+        }
+    };
+    let body = metrics(&tag, since.elapsed().as_secs_f64());
+    format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of requests")]
+fn metrics(tag: &str, seconds: f64) -> String {
+    let failing = tag.strip_prefix("fails-").and_then(|percent| percent.parse::<f64>().ok()).unwrap_or(0.0) / 100.0;
+    let requests = (seconds * REQUESTS_PER_SECOND) as u64;
+    let failures = (seconds * REQUESTS_PER_SECOND * failing) as u64;
+    match tag {
+        "silent" => String::new(),
+        "html" => "<html><body>Welcome</body></html>".to_owned(),
+        "nan" => "# TYPE http_requests_total counter\nhttp_requests_total{code=\"200\"} NaN\n".to_owned(),
+        _ => format!(
+            "# TYPE http_requests_total counter\nhttp_requests_total{{code=\"200\"}} {}\nhttp_requests_total{{code=\"500\"}} {failures}\n",
+            requests - failures
+        ),
+    }
+}

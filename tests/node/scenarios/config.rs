@@ -21,7 +21,7 @@ pub async fn rolled_back(place: Place) -> Result<()> {
 
     place.apply(&shop(&place.shared.shop, with("MESSAGE=new\nDISCOUNT=90\n"))).await?;
     let back = place.settled("RolledBack", DECIDED).await?;
-    says(&back.status.message, &["rolled back", "exit code 1", "unknown setting \"discount\""])?;
+    says(&back.status.message, &["rolled back", "exit code 1", "unknown setting \"DISCOUNT\""])?;
     ensure!(back.status.stable.revision == first.status.stable.revision, "stable has changed");
     for _ in 0..10 {
         ensure!(place.visit().await?["message"] == "old", "the new configuration answers after its rollback");

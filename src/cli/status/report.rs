@@ -180,7 +180,7 @@ fn standing(status: &ProductionServiceStatus) -> Standing {
 
 /// The plan of the rollout that is on, for its times and weights.
 fn planned(service: &ProductionService, progress: &Progress) -> plan::Plan {
-    let snapshot = super::super::render::alone(service.clone(), BTreeMap::new(), "");
+    let snapshot = crate::cli::render::alone(service.clone(), BTreeMap::new(), "");
     plan::plan_of_record(&snapshot, &progress.revision, &service.spec)
 }
 

@@ -217,7 +217,6 @@ impl Session<'_> {
         let services = watcher(api, named).default_backoff().filter_map(async |event| match event {
             Ok(watcher::Event::Apply(service) | watcher::Event::InitApply(service)) => Some(News::Service(Box::new(service))),
             Ok(watcher::Event::Delete(_)) => Some(News::Deleted),
-            Ok(watcher::Event::Init | watcher::Event::InitDone) => None,
             // A connection that broke is made again by the watcher; what was refused stays refused.
             Err(
                 watcher::Error::InitialListFailed(error @ kube::Error::Api(_))

@@ -6,3 +6,4 @@ mod architecture;
 mod cli;
 mod crd;
 mod scenarios;
+mod invariants;

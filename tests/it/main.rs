@@ -5,5 +5,5 @@
 mod architecture;
 mod cli;
 mod crd;
-mod scenarios;
 mod invariants;
+mod scenarios;

@@ -13,9 +13,19 @@ pub async fn diagnose(cluster: &Cluster, release: &Release, namespaces: &[&str])
     let mut text = String::new();
     let operator = release.namespace.as_str();
     for namespace in namespaces {
-        section(&mut text, "services", namespace, cluster.kubectl(&["get", "productionservices", "--namespace", namespace, "--output=wide"]).await);
+        section(
+            &mut text,
+            "services",
+            namespace,
+            cluster.kubectl(&["get", "productionservices", "--namespace", namespace, "--output=wide"]).await,
+        );
         let message = "--output=jsonpath={range .items[*]}{.metadata.name}: {.status.message}{\"\\n\"}{end}";
-        section(&mut text, "their words", namespace, cluster.kubectl(&["get", "productionservices", "--namespace", namespace, message]).await);
+        section(
+            &mut text,
+            "their words",
+            namespace,
+            cluster.kubectl(&["get", "productionservices", "--namespace", namespace, message]).await,
+        );
     }
     for namespace in namespaces.iter().chain([&operator]) {
         section(&mut text, "pods", namespace, cluster.kubectl(&["get", "pods", "--namespace", namespace, "--output=wide"]).await);

@@ -51,7 +51,8 @@ pub fn build_operator() -> Result<PathBuf> {
 /// # Errors
 /// When Go is missing or they do not compile.
 pub fn build_apps(folder: &Path) -> Result<Apps> {
-    let go = host::find_program("go").context("go is missing: the demo's app is written in it (https://go.dev/dl, or apt install golang)")?;
+    let go =
+        host::find_program("go").context("go is missing: the demo's app is written in it (https://go.dev/dl, or apt install golang)")?;
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut command = Command::new(go);
     command.args(["build", "-trimpath", "-ldflags=-s -w", "-o"]).arg(folder).args(["./shop", "./load"]).env("CGO_ENABLED", "0");

@@ -137,7 +137,9 @@ async fn push(cluster: &plimsoll_demo::cluster::Cluster) -> Result<Pushed> {
         .await
         .context("building panicked")?
     };
-    let (operator, apps) = step("build", "building the operator and the demo's apps (minutes the first time)", build).await.map_err(|error: anyhow::Error| error)?;
+    let (operator, apps) = step("build", "building the operator and the demo's apps (minutes the first time)", build)
+        .await
+        .map_err(|error: anyhow::Error| error)?;
     let cluster = cluster.clone();
     let push = async {
         tokio::task::spawn_blocking(move || {

@@ -183,7 +183,8 @@ async fn remove_leftovers(cluster: &Cluster, release: &Release, namespaces: &[&s
 /// Two operators would fight over the demo's app.
 async fn refuse_others(cluster: &Cluster) -> Result<()> {
     let names = "--output=jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}";
-    let arguments = ["get", "deployments", "--all-namespaces", "--selector=app.kubernetes.io/name=plimsoll,app.kubernetes.io/managed-by=Helm", names];
+    let arguments =
+        ["get", "deployments", "--all-namespaces", "--selector=app.kubernetes.io/name=plimsoll,app.kubernetes.io/managed-by=Helm", names];
     let others = cluster.kubectl(&arguments).await.context("cannot see whether plimsoll runs in this cluster already")?;
     if !others.trim().is_empty() {
         bail!("plimsoll runs in this cluster already ({}): it and the demo's would fight over the demo's app", others.trim());

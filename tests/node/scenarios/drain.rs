@@ -27,7 +27,9 @@ pub async fn broken_candidate(place: Place) -> Result<()> {
     place.apply(&shop(&broken, tolerant())).await?;
     wait::until("a pod of the candidate runs without being ready", DEPLOYED, async || {
         let pods = ["pods", "--selector=plimsoll.dev/service=shop"];
-        let states = place.field(&pods, "{range .items[*]}{.spec.containers[0].image} {.status.phase} {.status.containerStatuses[0].ready}{\"\\n\"}{end}").await;
+        let states = place
+            .field(&pods, "{range .items[*]}{.spec.containers[0].image} {.status.phase} {.status.containerStatuses[0].ready}{\"\\n\"}{end}")
+            .await;
         states.lines().any(|state| state.contains(&format!("{broken} Running false"))).then_some(())
     })
     .await?;
@@ -38,8 +40,10 @@ pub async fn broken_candidate(place: Place) -> Result<()> {
     cluster.kubectl(&["uncordon", REAL]).await?;
     drained?;
     let pods = ["pods", "--selector=plimsoll.dev/service=shop", &format!("--field-selector=spec.nodeName={REAL}")];
-    wait::until("no pod is left on the node", DEPLOYED, async || place.field(&pods, "{.items[*].metadata.name}").await.is_empty().then_some(()))
-        .await?;
+    wait::until("no pod is left on the node", DEPLOYED, async || {
+        place.field(&pods, "{.items[*].metadata.name}").await.is_empty().then_some(())
+    })
+    .await?;
     place.until(DEPLOYED, |service| service.status.stable.ready == 2).await?;
     // Whatever was seen on the way: stable never lost more than one pod, and is what it was.
     while let Ok(service) = watch.next(Duration::from_secs(1)).await {

@@ -72,7 +72,8 @@ pub async fn killed(place: Place) -> Result<()> {
 }
 
 fn soaks_in_first_step(service: &Service) -> bool {
-    service.is_current() && service.status.rollout.progress.as_ref().is_some_and(|progress| progress.stage == "Soaking" && progress.step == 0)
+    service.is_current()
+        && service.status.rollout.progress.as_ref().is_some_and(|progress| progress.stage == "Soaking" && progress.step == 0)
 }
 
 fn moment(text: &str) -> Result<jiff::Timestamp> {

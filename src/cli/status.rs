@@ -222,7 +222,7 @@ impl Session<'_> {
                 watcher::Error::InitialListFailed(error @ kube::Error::Api(_))
                 | watcher::Error::WatchStartFailed(error @ kube::Error::Api(_)),
             ) => Some(News::Failed(error)),
-            Err(_) => None,
+            Ok(watcher::Event::Init | watcher::Event::InitDone) | Err(_) => None,
         });
         let labels = watcher::Config::default().labels(&self.pod_labels());
         let pods = watcher(self.pod_api(), labels).default_backoff().filter_map(async |event| match event {

@@ -27,8 +27,8 @@ enum Command {
     Run(run::Arguments),
     Status(status::Arguments),
     Render(render::Arguments),
-    Crd(crd::Arguments),
     Simulate(simulate::Arguments),
+    Crd(crd::Arguments),
 }
 
 /// Runs the subcommand that was asked for. Errors go to standard error, one line with its causes.

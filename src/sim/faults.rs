@@ -29,11 +29,18 @@ pub fn deal(seed: u64, mode: Mode) -> Result<Scenario, String> {
     let service = service(&mut random);
     let bad = random.happens(0.5);
     let (second, third) = (behaviour(&mut random, bad), behaviour(&mut random, false));
-    let mut events: Vec<Value> = (0..random.between(0, 7)).map(|_| json!({"at": format!("{}s", random.between(0, 330)), "do": fault(&mut random)})).collect();
+    let mut events: Vec<Value> =
+        (0..random.between(0, 7)).map(|_| json!({"at": format!("{}s", random.between(0, 330)), "do": fault(&mut random)})).collect();
     if mode == Mode::Liveness {
         events.retain(|event| event["do"]["deleteService"].is_null());
         let at = format!("{}s", HEALED.as_secs());
-        let more = [json!({"heal": {}}), json!({"pause": false}), json!({"traffic": {"requestsPerSecond": 60}}), json!({"restoreNode": 0}), json!({"restoreNode": 1})];
+        let more = [
+            json!({"heal": {}}),
+            json!({"pause": false}),
+            json!({"traffic": {"requestsPerSecond": 60}}),
+            json!({"restoreNode": 0}),
+            json!({"restoreNode": 1}),
+        ];
         events.extend(more.into_iter().map(|action| json!({"at": at, "do": action})));
     }
     let scenario = json!({

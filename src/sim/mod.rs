@@ -206,7 +206,8 @@ impl<'a> Run<'a> {
         let rest = if self.settled { "at rest" } else { "not at rest" };
         let _ = writeln!(summary, "end: {phase}, {rest} at {}", clock(world.now.duration_since(zero)));
         for violation in &world.auditor.violations {
-            let _ = writeln!(summary, "VIOLATED at {}: {}: {}", clock(violation.at.duration_since(zero)), violation.invariant, violation.seen);
+            let _ =
+                writeln!(summary, "VIOLATED at {}: {}: {}", clock(violation.at.duration_since(zero)), violation.invariant, violation.seen);
         }
         Report {
             violations: std::mem::take(&mut world.auditor.violations),

@@ -216,7 +216,9 @@ impl Operator {
         }
         self.scrape = None;
         self.judge.clone_from(&decision.judge);
-        let rollout = |status: Option<&ProductionServiceStatus>| status.and_then(|status| Some(status.rollout.as_ref()?.progress.as_ref()?.id.clone()));
+        let rollout = |status: Option<&ProductionServiceStatus>| {
+            status.and_then(|status| Some(status.rollout.as_ref()?.progress.as_ref()?.id.clone()))
+        };
         if rollout(before) != rollout(Some(&decision.status)) {
             self.measured = None;
         }

@@ -30,7 +30,19 @@ impl Scenario {
         let chart = repository().join("charts/plimsoll");
         let names = format!("fullnameOverride={namespace}");
         let served = format!("namespaces={{{namespace}}}");
-        let mut arguments = vec!["template", "plimsoll", chart.to_str().unwrap(), "--namespace", namespace, "--set", &names, "--set", &served, "--set", "crds.install=false"];
+        let mut arguments = vec![
+            "template",
+            "plimsoll",
+            chart.to_str().unwrap(),
+            "--namespace",
+            namespace,
+            "--set",
+            &names,
+            "--set",
+            &served,
+            "--set",
+            "crds.install=false",
+        ];
         for template in ["rbac-operator", "rbac-lease", "service-account"] {
             arguments.extend(["--show-only", Box::leak(format!("templates/{template}.yaml").into_boxed_str())]);
         }
@@ -72,7 +84,10 @@ impl Scenario {
 
     /// Applies YAML in the namespace.
     pub async fn apply(&self, yaml: &str) {
-        self.bed.kubectl_with_input(&["--namespace", self.namespace, "apply", "--filename=-"], yaml).await.unwrap_or_else(|error| panic!("{error:#}"));
+        self.bed
+            .kubectl_with_input(&["--namespace", self.namespace, "apply", "--filename=-"], yaml)
+            .await
+            .unwrap_or_else(|error| panic!("{error:#}"));
     }
 
     /// An object of the namespace, if there is one of this kind and name.
@@ -110,7 +125,14 @@ pub struct Operator {
 impl Operator {
     /// Status and body of one of its endpoints; nothing while it does not listen.
     pub async fn get(&self, path: &str) -> Option<(u16, String)> {
-        let answer = reqwest::Client::builder().no_proxy().build().unwrap().get(format!("http://127.0.0.1:{}{path}", self.port)).send().await.ok()?;
+        let answer = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .unwrap()
+            .get(format!("http://127.0.0.1:{}{path}", self.port))
+            .send()
+            .await
+            .ok()?;
         Some((answer.status().as_u16(), answer.text().await.ok()?))
     }
 

@@ -54,7 +54,8 @@ impl World {
 
     /// Applies a service of this spec.
     pub async fn service(&self, name: &str, spec: &Value) {
-        self.object(&json!({"apiVersion": "plimsoll.dev/v1alpha1", "kind": "ProductionService", "metadata": {"name": name}, "spec": spec})).await;
+        self.object(&json!({"apiVersion": "plimsoll.dev/v1alpha1", "kind": "ProductionService", "metadata": {"name": name}, "spec": spec}))
+            .await;
     }
 
     /// Changes fields of a service by a merge patch.
@@ -133,14 +134,18 @@ async fn answer(pods: &Api<Pod>, address: IpAddr) -> String {
         Some(pod) => pod,
         None => {
             let list = pods.list(&ListParams::default().fields(&format!("status.podIP={address}"))).await.unwrap();
-            let image = list.items.first().and_then(|pod| pod.spec.as_ref()).map(|spec| spec.containers[0].image.clone().unwrap_or_default());
+            let image =
+                list.items.first().and_then(|pod| pod.spec.as_ref()).map(|spec| spec.containers[0].image.clone().unwrap_or_default());
             let pod = (image.unwrap_or_default().rsplit(':').next().unwrap_or_default().to_owned(), Instant::now());
             SEEN.lock().unwrap().insert(address, pod.clone());
             pod
         }
     };
     let body = metrics(&tag, since.elapsed().as_secs_f64());
-    format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of requests")]

@@ -3,8 +3,8 @@
 //! `SEEDS=20000 cargo test --test it invariants` runs more; `SEED=17` runs one and prints its timeline.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use plimsoll::api::status::Phase;
 use plimsoll::sim::faults::{Mode, deal, smaller};
@@ -22,7 +22,8 @@ fn fault(report: &Report, mode: Mode) -> Option<String> {
         return Some(format!("{}: {}", violation.invariant, violation.seen));
     }
     let ended = matches!(report.phase, Some(Phase::Stable | Phase::RolledBack | Phase::Paused | Phase::Blocked));
-    (mode == Mode::Liveness && !(report.settled && ended)).then(|| format!("12 the desired state is reached: {:?}, settled: {}: {}", report.phase, report.settled, report.message))
+    (mode == Mode::Liveness && !(report.settled && ended))
+        .then(|| format!("12 the desired state is reached: {:?}, settled: {}: {}", report.phase, report.settled, report.message))
 }
 
 /// The same kind of failure with as few events as possible.

@@ -26,7 +26,8 @@ const REQUESTS_PER_SECOND: f64 = 400.0;
 /// A scenario with an operator that leads.
 pub struct World {
     scenario: Scenario,
-    _operator: Operator,
+    /// The operator.
+    pub operator: Operator,
 }
 
 impl Deref for World {
@@ -43,8 +44,13 @@ impl World {
         static METRICS: Once = Once::new();
         let scenario = Scenario::new(namespace).await;
         METRICS.call_once(|| serve_metrics(scenario.bed));
+        Self::of(scenario).await
+    }
+
+    /// This scenario with an operator; nobody plays its pods' metrics.
+    pub async fn of(scenario: Scenario) -> Self {
         let operator = scenario.operator("world").await;
-        Self { scenario, _operator: operator }
+        Self { scenario, operator }
     }
 
     /// Applies an object.

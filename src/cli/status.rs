@@ -126,7 +126,9 @@ impl Session<'_> {
         let name = &self.arguments.name;
         match api.get(name).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Err(self.missing(&api).await),
-            Err(kube::Error::SerdeError(error)) => Err(error).with_context(|| format!("{name} cannot be read: its definition is not this version's")),
+            Err(kube::Error::SerdeError(error)) => {
+                Err(error).with_context(|| format!("{name} cannot be read: its definition is not this version's"))
+            }
             other => other.map_err(|error| cluster::explained(error, "read ProductionServices", &self.server)),
         }
     }
@@ -135,7 +137,9 @@ impl Session<'_> {
     async fn missing(&self, api: &Api<ProductionService>) -> anyhow::Error {
         let (name, namespace) = (&self.arguments.name, &self.namespace);
         match api.list_metadata(&ListParams::default().limit(20)).await {
-            Ok(others) if others.items.is_empty() => anyhow!("there is no ProductionService in namespace {namespace}, and so none named {name}"),
+            Ok(others) if others.items.is_empty() => {
+                anyhow!("there is no ProductionService in namespace {namespace}, and so none named {name}")
+            }
             Ok(others) => {
                 let names: Vec<String> = others.items.iter().map(ResourceExt::name_any).collect();
                 anyhow!("there is no ProductionService {name} in namespace {namespace}; there are: {}", names.join(", "))
@@ -215,9 +219,10 @@ impl Session<'_> {
             Ok(watcher::Event::Delete(_)) => Some(News::Deleted),
             Ok(watcher::Event::Init | watcher::Event::InitDone) => None,
             // A connection that broke is made again by the watcher; what was refused stays refused.
-            Err(watcher::Error::InitialListFailed(error @ kube::Error::Api(_)) | watcher::Error::WatchStartFailed(error @ kube::Error::Api(_))) => {
-                Some(News::Failed(error))
-            }
+            Err(
+                watcher::Error::InitialListFailed(error @ kube::Error::Api(_))
+                | watcher::Error::WatchStartFailed(error @ kube::Error::Api(_)),
+            ) => Some(News::Failed(error)),
             Err(_) => None,
         });
         let labels = watcher::Config::default().labels(&self.pod_labels());
@@ -252,7 +257,13 @@ impl Session<'_> {
             Format::Tree => {
                 let tree = tree::tree(report, self.clock.now(), self.arguments.color.wanted());
                 // Home, the picture, and away with whatever was below it.
-                if self.draws() { format!("\u{1b}[H\u{1b}[2J{tree}") } else if following { tree + "\n" } else { tree }
+                if self.draws() {
+                    format!("\u{1b}[H\u{1b}[2J{tree}")
+                } else if following {
+                    tree + "\n"
+                } else {
+                    tree
+                }
             }
             Format::Json if following => serde_json::to_string(report)? + "\n",
             Format::Json => serde_json::to_string_pretty(report)? + "\n",

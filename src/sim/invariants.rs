@@ -186,7 +186,15 @@ impl Auditor {
         self.candidate = None;
     }
 
-    fn moved(&mut self, now: Timestamp, before: &Progress, after: &Progress, ordered: Option<Command>, service: &ProductionService, workloads: &Workloads) {
+    fn moved(
+        &mut self,
+        now: Timestamp,
+        before: &Progress,
+        after: &Progress,
+        ordered: Option<Command>,
+        service: &ProductionService,
+        workloads: &Workloads,
+    ) {
         let rank = |stage| match stage {
             Stage::Starting => 0,
             Stage::Shifting | Stage::Soaking | Stage::Baking => 1,

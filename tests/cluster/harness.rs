@@ -29,6 +29,7 @@ impl Scenario {
     pub async fn new(namespace: &'static str) -> Self {
         let bed = bed_with_namespace(namespace).await;
         let served = format!("namespaces={{{namespace}}}");
+<<<<<<< HEAD
         let templates = ["rbac-operator", "rbac-lease", "service-account"];
         Self::granted(bed, namespace, &["--set", &served], &templates, Box::leak(Box::new([namespace]))).await
     }
@@ -41,6 +42,25 @@ impl Scenario {
 
     async fn granted(bed: &'static Bed, namespace: &'static str, values: &[&str], templates: &[&str], serves: &'static [&'static str]) -> Self {
         let rights = chart(bed, namespace, values, templates).await;
+=======
+        let mut arguments = vec![
+            "template",
+            "plimsoll",
+            chart.to_str().unwrap(),
+            "--namespace",
+            namespace,
+            "--set",
+            &names,
+            "--set",
+            &served,
+            "--set",
+            "crds.install=false",
+        ];
+        for template in ["rbac-operator", "rbac-lease", "service-account"] {
+            arguments.extend(["--show-only", Box::leak(format!("templates/{template}.yaml").into_boxed_str())]);
+        }
+        let rights = bed.helm(&arguments).await.expect("the chart");
+>>>>>>> main
         bed.kubectl_with_input(&["apply", "--filename=-"], &rights).await.expect("the chart's rights");
         let kubeconfig = bed.kubeconfig_for_service_account(namespace, namespace).await.expect("a kubeconfig");
         Self { bed, namespace, kubeconfig, serves }
@@ -79,7 +99,10 @@ impl Scenario {
 
     /// Applies YAML in the namespace.
     pub async fn apply(&self, yaml: &str) {
-        self.bed.kubectl_with_input(&["--namespace", self.namespace, "apply", "--filename=-"], yaml).await.unwrap_or_else(|error| panic!("{error:#}"));
+        self.bed
+            .kubectl_with_input(&["--namespace", self.namespace, "apply", "--filename=-"], yaml)
+            .await
+            .unwrap_or_else(|error| panic!("{error:#}"));
     }
 
     /// An object of the namespace, if there is one of this kind and name.
@@ -128,7 +151,14 @@ pub struct Operator {
 impl Operator {
     /// Status and body of one of its endpoints; nothing while it does not listen.
     pub async fn get(&self, path: &str) -> Option<(u16, String)> {
-        let answer = reqwest::Client::builder().no_proxy().build().unwrap().get(format!("http://127.0.0.1:{}{path}", self.port)).send().await.ok()?;
+        let answer = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .unwrap()
+            .get(format!("http://127.0.0.1:{}{path}", self.port))
+            .send()
+            .await
+            .ok()?;
         Some((answer.status().as_u16(), answer.text().await.ok()?))
     }
 

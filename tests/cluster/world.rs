@@ -58,7 +58,8 @@ impl World {
 
     /// Applies a service of this spec.
     pub async fn service(&self, name: &str, spec: &Value) {
-        self.object(&json!({"apiVersion": "plimsoll.dev/v1alpha1", "kind": "ProductionService", "metadata": {"name": name}, "spec": spec})).await;
+        self.object(&json!({"apiVersion": "plimsoll.dev/v1alpha1", "kind": "ProductionService", "metadata": {"name": name}, "spec": spec}))
+            .await;
     }
 
     /// Changes fields of a service by a merge patch.

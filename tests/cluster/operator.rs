@@ -47,9 +47,7 @@ async fn drift_is_repaired_and_what_others_added_stays() {
     let selector = scenario.get("service", "cart").await.unwrap()["spec"]["selector"].clone();
     scenario.kubectl(&["annotate", "service", "cart", "team.example/note=ours"]).await;
     scenario.kubectl(&["patch", "service", "cart", "--type=merge", "--patch", r#"{"spec":{"selector":{"app":"other"}}}"#]).await;
-    let repaired = scenario
-        .object_until("service", "cart", "the selector is back", |object| object["spec"]["selector"] == selector)
-        .await;
+    let repaired = scenario.object_until("service", "cart", "the selector is back", |object| object["spec"]["selector"] == selector).await;
     assert_eq!(repaired["metadata"]["annotations"]["team.example/note"], "ours");
     scenario.kubectl(&["scale", "deployment", &deployment, "--replicas=0"]).await;
     scenario.object_until("deployment", &deployment, "the pods are back", |object| object["status"]["readyReplicas"] == 2).await;

@@ -28,7 +28,9 @@ impl Cluster {
     /// When there is none, or it cannot be used.
     pub async fn config(&self) -> Result<Config> {
         if self.kubeconfig.is_none() && self.context.is_none() {
-            return Config::infer().await.context("no cluster to talk to: there is no usable kubeconfig (KUBECONFIG, ~/.kube/config, --kubeconfig)");
+            return Config::infer()
+                .await
+                .context("no cluster to talk to: there is no usable kubeconfig (KUBECONFIG, ~/.kube/config, --kubeconfig)");
         }
         let kubeconfig = match &self.kubeconfig {
             Some(path) => Kubeconfig::read_from(path).with_context(|| format!("cannot read {}", path.display()))?,
@@ -53,7 +55,9 @@ pub fn client(mut config: Config) -> Result<Client> {
 #[must_use]
 pub fn explained(error: kube::Error, action: &str, server: &str) -> anyhow::Error {
     match error {
-        kube::Error::Api(status) if status.code == 401 => anyhow!("the cluster does not know you: log in again ({})", status.message.trim()),
+        kube::Error::Api(status) if status.code == 401 => {
+            anyhow!("the cluster does not know you: log in again ({})", status.message.trim())
+        }
         kube::Error::Api(status) if status.code == 403 => anyhow!("you may not {action}: {}", status.message.trim()),
         kube::Error::Api(status) => anyhow!("cannot {action}: {}", status.message.trim()),
         error => anyhow::Error::new(error).context(format!("the cluster at {server} does not answer")),

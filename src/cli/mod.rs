@@ -1,5 +1,7 @@
 //! The command line: one file per subcommand.
 
+#![allow(clippy::doc_markdown, reason = "the doc comments of arguments are the help, word for word")]
+
 mod cluster;
 mod crd;
 mod document;
@@ -7,6 +9,7 @@ mod output;
 mod render;
 mod run;
 mod schema;
+mod simulate;
 mod status;
 
 use std::process::ExitCode;
@@ -26,6 +29,7 @@ enum Command {
     Run(run::Arguments),
     Status(status::Arguments),
     Render(render::Arguments),
+    Simulate(simulate::Arguments),
     Crd(crd::Arguments),
 }
 
@@ -37,6 +41,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Render(arguments) => render::run(&arguments),
         Command::Crd(arguments) => crd::run(&arguments).map(done),
+        Command::Simulate(arguments) => simulate::run(&arguments).map(done),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("plimsoll: {error:#}");

@@ -157,15 +157,16 @@ fn service(document: &Document, config_maps: &BTreeMap<String, Contents>, argume
     let fault = |path: &str, message: String| vec![Fault { path: path.to_owned(), message }];
     let definition = crd::definition().map_err(|error| fault("", error.to_string()))?;
     let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
-    let mut faults = schema::faults(&document.value["spec"], schema, "spec");
+    let mut value = document.value.clone();
+    forget_empty(&mut value["spec"]);
+    let mut faults = schema::faults(&value["spec"], schema, "spec");
     if document.text("/metadata/name").is_empty() {
         faults.push(Fault { path: "metadata.name".to_owned(), message: "is missing: write the name of the service".to_owned() });
     }
     if !faults.is_empty() {
         return Err(faults);
     }
-    let mut service: ProductionService =
-        serde_json::from_value(document.value.clone()).map_err(|error| fault("", format!("cannot be read: {error}")))?;
+    let mut service: ProductionService = serde_json::from_value(value).map_err(|error| fault("", format!("cannot be read: {error}")))?;
     service.metadata.namespace.get_or_insert_with(|| arguments.namespace.clone());
     service.metadata.uid = Some(UID.to_owned());
     service.status = None;
@@ -173,6 +174,18 @@ fn service(document: &Document, config_maps: &BTreeMap<String, Contents>, argume
     let plan = plan::plan(&snapshot).map_err(|refusals| refusals.iter().map(refused).collect::<Vec<_>>())?;
     let objects = render::all(&plan, &snapshot, &settled(&plan)).into_values().collect();
     Ok(Rendered { plan, objects })
+}
+
+/// A field that a template leaves empty is an absent field, to the API server as well.
+fn forget_empty(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(forget_empty);
+        }
+        Value::Array(items) => items.iter_mut().for_each(forget_empty),
+        _ => {}
+    }
 }
 
 /// A refusal begins with the path of its field.
@@ -213,7 +226,14 @@ fn yaml(services: &[Rendered]) -> Result<String> {
     let mut text = String::new();
     for service in services {
         let Rendered { plan, objects } = service;
-        writeln!(text, "# ProductionService {} in namespace {}: revision {}, {} objects.", plan.name, plan.namespace, plan.revision, objects.len())?;
+        writeln!(
+            text,
+            "# ProductionService {} in namespace {}: revision {}, {} objects.",
+            plan.name,
+            plan.namespace,
+            plan.revision,
+            objects.len()
+        )?;
         writeln!(text, "# The uid {UID} stands for the one that the cluster gives.")?;
         for object in objects {
             writeln!(text, "---\n{}", serde_saphyr::to_string(object)?.trim_end())?;

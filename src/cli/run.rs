@@ -1,15 +1,13 @@
 //! `plimsoll run`: the operator.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Args;
 use kube::Config;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::cluster::Cluster;
 use crate::controller::lease::LeaseSettings;
 use crate::controller::telemetry::{self, LogFormat};
 use crate::controller::{self, Settings, client};
@@ -45,12 +43,8 @@ pub struct Arguments {
     /// Services that are looked at side by side.
     #[arg(long, env = "PLIMSOLL_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
-    /// A kubeconfig. Default: $KUBECONFIG, ~/.kube/config, or the pod's own service account.
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig. Default: its current one.
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
+    #[command(flatten)]
+    cluster: Cluster,
     /// Namespace that the operator's pod runs in.
     #[arg(long, env = "POD_NAMESPACE", hide = true)]
     pod_namespace: Option<String>,
@@ -66,22 +60,10 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     telemetry::log(arguments.log_format, &arguments.log_level)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        let config = configuration(arguments.kubeconfig.clone(), arguments.context.clone()).await?;
+        let config = arguments.cluster.config().await?;
         let settings = settings(arguments, &config);
         controller::run(client::client(config)?, settings, stopped_by_signal()?).await
     })
-}
-
-async fn configuration(kubeconfig: Option<PathBuf>, context: Option<String>) -> anyhow::Result<Config> {
-    if kubeconfig.is_none() && context.is_none() {
-        return Config::infer().await.context("no kubeconfig, and not in a pod with a service account");
-    }
-    let kubeconfig = match kubeconfig {
-        Some(path) => Kubeconfig::read_from(&path).with_context(|| format!("cannot read {}", path.display()))?,
-        None => Kubeconfig::read()?,
-    };
-    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-    Config::from_custom_kubeconfig(kubeconfig, &options).await.context("this kubeconfig cannot be used")
 }
 
 fn settings(arguments: Arguments, config: &Config) -> Settings {

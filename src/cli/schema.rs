@@ -173,20 +173,25 @@ mod tests {
         let schema = definition.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec").unwrap();
         let cases = [
             // field, value                                     path                        part of the message
-            ("replcas", json!(3),                               "spec.replcas",             "there is no such field; did you mean replicas?"),
-            ("replicas", json!("three"),                        "spec.replicas",            "is \"three\": write a whole number"),
-            ("replicas", json!(5000),                           "spec.replicas",            "5000 is above 1000. Number of pods"),
-            ("replicas", json!(null),                           "spec.replicas",            "is empty"),
-            ("image", json!(12),                                "spec.image",               "is 12: write a text, in quotes"),
-            ("ports", json!({"http": 80}),                      "spec.ports",               "is a map: write a list"),
-            ("ports", json!([{"name": "http"}]),                "spec.ports[0].port",       "is missing"),
+            ("replcas", json!(3), "spec.replcas", "there is no such field; did you mean replicas?"),
+            ("replicas", json!("three"), "spec.replicas", "is \"three\": write a whole number"),
+            ("replicas", json!(5000), "spec.replicas", "5000 is above 1000. Number of pods"),
+            ("replicas", json!(null), "spec.replicas", "is empty"),
+            ("image", json!(12), "spec.image", "is 12: write a text, in quotes"),
+            ("ports", json!({"http": 80}), "spec.ports", "is a map: write a list"),
+            ("ports", json!([{"name": "http"}]), "spec.ports[0].port", "is missing"),
             ("ports", json!([{"name": "a", "port": 1}, {"name": "a", "port": 2}]), "spec.ports[1]", "name \"a\" is there twice"),
-            ("network", json!({"policy": "isolatd"}),           "spec.network.policy",      "did you mean isolated?"),
-            ("network", json!({"policy": "x"}),                 "spec.network.policy",      "write one of open, isolated"),
-            ("control", json!({"abort": "xyz"}),                "spec.control.abort",       "has 3 characters: 10 at least"),
-            ("control", json!({"abort": "zzzzzzzzzz"}),         "spec.control.abort",       "does not fit"),
-            ("rollout", json!({"strategy": {"canary": {"steps": [{"weight": 0}]}}}), "spec.rollout.strategy.canary.steps[0].weight", "0 is below 1"),
-            ("gateway", json!({}),                              "spec.gateway",             "see kubectl explain"),
+            ("network", json!({"policy": "isolatd"}), "spec.network.policy", "did you mean isolated?"),
+            ("network", json!({"policy": "x"}), "spec.network.policy", "write one of open, isolated"),
+            ("control", json!({"abort": "xyz"}), "spec.control.abort", "has 3 characters: 10 at least"),
+            ("control", json!({"abort": "zzzzzzzzzz"}), "spec.control.abort", "does not fit"),
+            (
+                "rollout",
+                json!({"strategy": {"canary": {"steps": [{"weight": 0}]}}}),
+                "spec.rollout.strategy.canary.steps[0].weight",
+                "0 is below 1",
+            ),
+            ("gateway", json!({}), "spec.gateway", "see kubectl explain"),
         ];
         for (field, value, path, part) in cases {
             let mut spec = json!({"image": "shop:1"});
@@ -201,7 +206,8 @@ mod tests {
 
     #[test]
     fn distances() {
-        for (from, to, expected) in [("", "abc", 3), ("replcas", "replicas", 1), ("port", "ports", 1), ("soak", "soak", 0), ("ab", "ba", 2)] {
+        for (from, to, expected) in [("", "abc", 3), ("replcas", "replicas", 1), ("port", "ports", 1), ("soak", "soak", 0), ("ab", "ba", 2)]
+        {
             assert_eq!(distance(from, to), expected, "{from} {to}");
         }
     }

@@ -80,6 +80,7 @@ impl Auditor {
     /// The status was lost.
     pub(super) fn forget(&mut self) {
         self.forgotten = true;
+        self.sent_back.clear();
     }
 
     /// An operator begins a round.
@@ -186,7 +187,15 @@ impl Auditor {
         self.candidate = None;
     }
 
-    fn moved(&mut self, now: Timestamp, before: &Progress, after: &Progress, ordered: Option<Command>, service: &ProductionService, workloads: &Workloads) {
+    fn moved(
+        &mut self,
+        now: Timestamp,
+        before: &Progress,
+        after: &Progress,
+        ordered: Option<Command>,
+        service: &ProductionService,
+        workloads: &Workloads,
+    ) {
         let rank = |stage| match stage {
             Stage::Starting => 0,
             Stage::Shifting | Stage::Soaking | Stage::Baking => 1,

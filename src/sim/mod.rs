@@ -23,6 +23,7 @@ mod workloads;
 mod world;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -45,8 +46,10 @@ const PREPARED_WITHIN: SignedDuration = SignedDuration::from_mins(15);
 /// What a run came to.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// One line for each thing that happened, and a summary.
+    /// One line for each thing that happened.
     pub timeline: String,
+    /// What it came to: requests by revision, how and when the rollout ended.
+    pub summary: String,
     /// What must not happen, and did.
     pub violations: Vec<Violation>,
     /// The service's phase at the end.
@@ -185,33 +188,26 @@ impl<'a> Run<'a> {
         let service = world.cluster.service().cloned();
         let status = service.as_ref().and_then(|service| service.status.clone()).unwrap_or_default();
         let memory = status.rollout.clone().unwrap_or_default();
-        world.timeline.note("");
+        let mut summary = String::new();
         for (revision, served) in &world.demand.served {
             let role = if memory.stable.as_ref() == Some(revision) { "  stable" } else { "" };
             let share = if served.requests == 0 { 0.0 } else { 100.0 * served.failed as f64 / served.requests as f64 };
-            let line = format!(
-                "{revision}: {} requests, {} failed ({share:.2}%), {} over 500 ms{role}",
-                served.requests, served.failed, served.slow
-            );
-            world.timeline.note(&line);
+            let (requests, failed, slow) = (served.requests, served.failed, served.slow);
+            let _ = writeln!(summary, "{revision}: {requests} requests, {failed} failed ({share:.2}%), {slow} over 500 ms{role}");
         }
         if world.demand.lost > 0 {
-            world.timeline.note(&format!("no pod took {} requests", world.demand.lost));
+            let _ = writeln!(summary, "no pod took {} requests", world.demand.lost);
         }
-        if let Some(last) = &memory.last {
-            let at = clock(last.at.0.duration_since(zero).max(SignedDuration::ZERO));
-            world.timeline.note(&format!("{} {at} after the beginning", if last.promoted { "promoted" } else { "rolled back" }));
+        if let Some(last) = memory.last.as_ref().filter(|last| last.at.0 >= zero) {
+            let at = clock(last.at.0.duration_since(zero));
+            let _ = writeln!(summary, "{} {at} after the beginning", if last.promoted { "promoted" } else { "rolled back" });
         }
         let phase = status.phase.map_or_else(|| "no status".to_owned(), |phase| format!("{phase:?}"));
         let rest = if self.settled { "at rest" } else { "not at rest" };
-        world.timeline.note(&format!("end: {phase}, {rest} at {}", clock(world.now.duration_since(zero))));
+        let _ = writeln!(summary, "end: {phase}, {rest} at {}", clock(world.now.duration_since(zero)));
         for violation in &world.auditor.violations {
-            world.timeline.note(&format!(
-                "VIOLATED at {}: {}: {}",
-                clock(violation.at.duration_since(zero)),
-                violation.invariant,
-                violation.seen
-            ));
+            let _ =
+                writeln!(summary, "VIOLATED at {}: {}: {}", clock(violation.at.duration_since(zero)), violation.invariant, violation.seen);
         }
         Report {
             violations: std::mem::take(&mut world.auditor.violations),
@@ -222,6 +218,7 @@ impl<'a> Run<'a> {
             message: status.message.unwrap_or_default(),
             served: std::mem::take(&mut world.demand.served),
             timeline: self.world.timeline.into_text(),
+            summary,
         }
     }
 }

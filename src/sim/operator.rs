@@ -12,7 +12,8 @@ use super::cluster::Refusal;
 use super::scenario::{Death, Watch};
 use super::tell;
 use super::world::World;
-use crate::decide::analysis::Judge;
+use crate::api::ProductionServiceStatus;
+use crate::decide::analysis::{Judge, Scrape};
 use crate::decide::render::ownership::is_ours;
 use crate::decide::{Child, Decision, Kind, Record, Snapshot, Write, decide, due};
 
@@ -20,6 +21,9 @@ use crate::decide::{Child, Decision, Kind, Record, Snapshot, Write, decide, due}
 const NEXT: SignedDuration = SignedDuration::from_millis(1);
 /// A round takes this long, at least: a few calls to the API server.
 const ROUND: SignedDuration = SignedDuration::from_millis(50);
+/// So many rounds in a row that all wrote something are not settling down: they are slowed.
+const RESTLESS: u32 = 20;
+const SLOWED: SignedDuration = SignedDuration::from_secs(1);
 /// First wait after a write was refused; doubled each time, up to the longest.
 const RETRY: SignedDuration = SignedDuration::from_millis(100);
 const LONGEST_RETRY: SignedDuration = SignedDuration::from_secs(30);
@@ -29,6 +33,8 @@ const LONGEST_RETRY: SignedDuration = SignedDuration::from_secs(30);
 pub(super) struct Operator {
     judge: Option<Judge>,
     measured: Option<Timestamp>,
+    /// What was measured and is not yet part of a status that was written.
+    scrape: Option<Scrape>,
     lags: BTreeMap<Watch, SignedDuration>,
     /// Own writes that its watches have to show before it decides again.
     written: BTreeMap<Watch, Timestamp>,
@@ -37,6 +43,8 @@ pub(super) struct Operator {
     wake: Option<Timestamp>,
     retry: Option<Timestamp>,
     failures: u32,
+    /// Rounds in a row that wrote something.
+    busy: u32,
     /// Not there until then.
     down: Option<Timestamp>,
     /// A second operator ends then.
@@ -87,9 +95,9 @@ impl Operator {
         self.down = self.down.map(|down| down.min(now));
     }
 
-    /// No fault is pending.
+    /// It is there.
     pub(super) fn well(&self, now: Timestamp) -> bool {
-        self.down.is_none_or(|down| down <= now) && self.lags.values().all(|lag| lag.is_zero())
+        self.down.is_none_or(|down| down <= now)
     }
 
     fn lag_of(&self, watch: Watch) -> SignedDuration {
@@ -119,25 +127,30 @@ impl Operator {
         (self.looked, self.wake, self.retry, self.not_before) = (Some(now), None, None, Some(now + ROUND));
         self.written.retain(|watch, at| *at + self.lags.get(watch).copied().unwrap_or_default() > now);
         world.auditor.round(now);
-        let Some(snapshot) = self.snapshot(world, true) else { return };
+        let Some(mut snapshot) = self.snapshot(world, true) else { return };
         let requests = due(&snapshot, now);
-        let measurements = (!requests.is_empty()).then(|| world.demand.scrape(&requests, &world.workloads, now));
-        if let Some(scrape) = &measurements {
-            self.measured = Some(now);
+        if !requests.is_empty() {
+            let scrape = world.demand.scrape(&requests, &world.workloads, now);
             world.active = now;
-            world.auditor.scraped(scrape);
+            world.auditor.scraped(&scrape);
+            (self.measured, self.scrape) = (Some(now), Some(scrape));
+            snapshot.measured = self.measured;
         }
-        let (mut snapshot, mut decision) = (snapshot.clone(), decide(&snapshot, &measurements, now));
-        if decision.writes.iter().any(Write::guarded) {
+        let mut decision = decide(&snapshot, &self.scrape, now);
+        if is_grave(&snapshot, &decision) {
             let Some(fresh) = self.snapshot(world, false) else { return };
-            decision = decide(&fresh, &measurements, now);
+            decision = decide(&fresh, &self.scrape, now);
             snapshot = fresh;
         }
+        let writes = world.auditor.total_writes;
         match self.apply(world, &snapshot, &decision) {
             Ok(()) => {
                 self.failures = 0;
                 self.wake = decision.wake;
-                self.judge = decision.judge;
+                self.busy = if world.auditor.total_writes == writes { 0 } else { self.busy + 1 };
+                if self.busy > RESTLESS {
+                    self.not_before = Some(now + SLOWED);
+                }
             }
             Err(End::Refused(refusal)) => {
                 let wait = (RETRY * (1 << self.failures.min(12))).min(LONGEST_RETRY);
@@ -201,6 +214,14 @@ impl Operator {
                 Ok(())
             })?;
         }
+        self.scrape = None;
+        self.judge.clone_from(&decision.judge);
+        let rollout = |status: Option<&ProductionServiceStatus>| {
+            status.and_then(|status| Some(status.rollout.as_ref()?.progress.as_ref()?.id.clone()))
+        };
+        if rollout(before) != rollout(Some(&decision.status)) {
+            self.measured = None;
+        }
         for write in &decision.writes {
             let watch = if matches!(write, Write::Scale { .. }) { Watch::Service } else { Watch::Objects };
             self.write(world, watch, |world| carry_out(world, write))?;
@@ -235,6 +256,18 @@ impl Operator {
         self.written.insert(watch, world.now);
         Ok(())
     }
+}
+
+/// Whether the decision takes something away from users, or moves the rollout of a service that serves already: it is made anew on a fresh read.
+fn is_grave(snapshot: &Snapshot, decision: &Decision) -> bool {
+    let turn = |status: &ProductionServiceStatus| {
+        let memory = status.rollout.as_ref()?;
+        let progress = memory.progress.as_ref().map(|progress| (progress.id.clone(), progress.step, progress.stage));
+        Some((memory.stable.clone(), progress))
+    };
+    let before = snapshot.service.status.as_ref().and_then(turn);
+    let serves = before.as_ref().is_some_and(|(stable, _)| stable.is_some());
+    decision.writes.iter().any(Write::guarded) || serves && before != turn(&decision.status)
 }
 
 fn carry_out(world: &mut World, write: &Write) -> Result<(), Refusal> {

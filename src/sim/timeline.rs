@@ -38,11 +38,6 @@ impl Timeline {
         }
     }
 
-    /// A line without a time, for the end.
-    pub(super) fn note(&mut self, line: &str) {
-        let _ = writeln!(self.text, "{line}");
-    }
-
     pub(super) fn into_text(self) -> String {
         self.text
     }

@@ -157,7 +157,9 @@ impl Workloads {
                     (pod.owner.clone(), pod.shown.state.name.clone(), pod.shown.state.containers.last().map_or(0, |app| app.restarts));
                 match sight {
                     Some(Sight::Ready) => timeline.ready(now, &owner, self.ready_of(&owner)),
-                    Some(Sight::Crashed(how)) => timeline.line(now, "pods", &format!("{name} crashed: {how}"), &format!("{restarts} restarts before")),
+                    Some(Sight::Crashed(how)) => {
+                        timeline.line(now, "pods", &format!("{name} crashed: {how}"), &format!("{restarts} restarts before"))
+                    }
                     Some(Sight::Unpullable(image)) => timeline.line(now, "pods", &format!("{name}: image {image} cannot be pulled"), ""),
                     Some(Sight::Unready) => timeline.line(now, "pods", &format!("{name} is not ready any more"), ""),
                     None => {}
@@ -245,7 +247,9 @@ impl Workloads {
     /// Pods that connections to a Service reach.
     pub(super) fn endpoints<'a>(&'a self, cluster: &'a Cluster, service: &str) -> impl Iterator<Item = &'a SimPod> + use<'a> {
         let selector = cluster.objects().get(&ObjectKey::new(Kind::Service, service)).and_then(|body| body["spec"]["selector"].as_object());
-        let selected = move |pod: &SimPod| selector.is_some_and(|selector| selector.iter().all(|(name, value)| pod.labels.get(name).map(String::as_str) == value.as_str()));
+        let selected = move |pod: &SimPod| {
+            selector.is_some_and(|selector| selector.iter().all(|(name, value)| pod.labels.get(name).map(String::as_str) == value.as_str()))
+        };
         self.pods.values().filter(move |pod| pod.routed() && selected(pod))
     }
 

@@ -97,7 +97,8 @@ async fn metrics_that_say_nothing_neither_promote_nor_roll_back() {
         world.service("shop", &quick(tag)).await;
         let revision = candidate(&world).await;
         let past_deadline = |service: &Value| {
-            let since = service["status"]["rollout"]["progress"]["weightSince"].as_str().map(|text| text.parse::<jiff::Timestamp>().unwrap());
+            let since =
+                service["status"]["rollout"]["progress"]["weightSince"].as_str().map(|text| text.parse::<jiff::Timestamp>().unwrap());
             since.is_some_and(|since| age(since) > 30)
         };
         let service = world.until("psvc", "shop", "was past its deadline", past_deadline).await;

@@ -87,7 +87,9 @@ async fn scaling_by_hand_is_followed() {
     let world = World::new("steady-scale").await;
     let revision = settled(&world, &smallest()).await;
     world.kubectl(&["scale", "psvc/checkout", "--replicas=4"]).await;
-    world.until("deployment", &format!("checkout-{revision}"), "had 4 ready pods", |deployment| deployment["status"]["readyReplicas"] == 4).await;
+    world
+        .until("deployment", &format!("checkout-{revision}"), "had 4 ready pods", |deployment| deployment["status"]["readyReplicas"] == 4)
+        .await;
     let counted = |service: &Value| service["status"]["replicas"] == 4 && service["status"]["ready"] == "4/4";
     world.until("psvc", "checkout", "counted 4", counted).await;
     world.kubectl(&["scale", "psvc/checkout", "--replicas=0"]).await;
@@ -105,7 +107,8 @@ async fn drift_is_repaired() {
     world.kubectl(&["scale", "deployment", &own, "--replicas=7"]).await;
     world.until("deployment", &own, "had 2 replicas again", |deployment| deployment["spec"]["replicas"] == 2).await;
     world.kubectl(&["patch", "service", "checkout", "--type=merge", "--patch", r#"{"spec":{"selector":{"app":"other"}}}"#]).await;
-    let repaired = |service: &Value| service["spec"]["selector"] == json!({"plimsoll.dev/service": "checkout", "plimsoll.dev/revision": revision});
+    let repaired =
+        |service: &Value| service["spec"]["selector"] == json!({"plimsoll.dev/service": "checkout", "plimsoll.dev/revision": revision});
     world.until("service", "checkout", "selected its pods again", repaired).await;
     world.kubectl(&["set", "image", &format!("deployment/{own}"), "app=example.test/other:9"]).await;
     let image = |deployment: &Value| deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "example.test/checkout:1.4.2";
@@ -169,7 +172,9 @@ async fn the_first_revision_says_why_it_cannot_come_up_and_a_new_spec_replaces_i
         ("oom-killed", "raise resources.limits.memory"),
         ("image-pull-backoff", "image"),
     ] {
-        world.service("checkout", &json!({"image": format!("example.test/checkout:{tag}"), "ports": [{"name": "http", "port": 8080}]})).await;
+        world
+            .service("checkout", &json!({"image": format!("example.test/checkout:{tag}"), "ports": [{"name": "http", "port": 8080}]}))
+            .await;
         let told = |service: &Value| {
             let status = &service["status"];
             status["phase"] == "Blocked"
@@ -190,7 +195,9 @@ async fn what_admission_lets_through_and_cannot_be_honoured_is_said() {
     let mut checked = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
-        let Some(reason) = text.lines().find_map(|line| line.strip_prefix("# accepted: false (")).map(|rest| rest.trim_end_matches(')').to_owned()) else {
+        let Some(reason) =
+            text.lines().find_map(|line| line.strip_prefix("# accepted: false (")).map(|rest| rest.trim_end_matches(')').to_owned())
+        else {
             continue;
         };
         let expected: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# expect: ")).collect();
@@ -198,7 +205,8 @@ async fn what_admission_lets_through_and_cannot_be_honoured_is_said() {
         world.object(&object).await;
         let name = object["metadata"]["name"].as_str().unwrap();
         let service = world.phase(name, "Blocked").await;
-        let accepted = service["status"]["conditions"].as_array().unwrap().iter().find(|condition| condition["type"] == "Accepted").unwrap();
+        let accepted =
+            service["status"]["conditions"].as_array().unwrap().iter().find(|condition| condition["type"] == "Accepted").unwrap();
         assert_eq!((&accepted["status"], accepted["reason"].as_str()), (&json!("False"), Some(reason.as_str())), "{text}");
         for words in expected {
             assert!(accepted["message"].as_str().unwrap().contains(words), "{words:?} is not in {}", accepted["message"]);

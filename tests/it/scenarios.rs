@@ -29,19 +29,20 @@ fn timeline(name: &str) -> sim::Report {
 
 #[test]
 fn timelines() {
-    let update = option_env!("UPDATE").is_some() || std::env::vars().any(|(name, _)| name == "UPDATE");
+    let update = std::env::vars().any(|(name, _)| name == "UPDATE");
     let golden = root().join("tests/golden");
     let mut wrong = Vec::new();
     for name in names(&root().join("examples/scenarios"), "yaml") {
         let report = timeline(&name);
         let file = golden.join(format!("{name}.txt"));
+        let text = format!("{}\n{}", report.timeline, report.summary);
         if !report.violations.is_empty() {
             wrong.push(format!("{name}: {:#?}", report.violations));
         }
         if update {
-            fs::write(&file, &report.timeline).unwrap();
-        } else if fs::read_to_string(&file).unwrap_or_default() != report.timeline {
-            wrong.push(format!("{name} differs from tests/golden/{name}.txt:\n{}", report.timeline));
+            fs::write(&file, &text).unwrap();
+        } else if fs::read_to_string(&file).unwrap_or_default() != text {
+            wrong.push(format!("{name} differs from tests/golden/{name}.txt:\n{text}"));
         }
     }
     assert!(wrong.is_empty(), "{}\n\nUPDATE=1 writes the timelines anew", wrong.join("\n\n"));

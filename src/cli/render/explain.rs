@@ -5,11 +5,11 @@
 
 use serde_json::Value;
 
-use crate::cli::output::columns;
 use crate::api::ProductionServiceSpec;
 use crate::api::analysis::Analysis;
 use crate::api::rollout::{Rollout, Strategy};
 use crate::api::values::IntOrPercent;
+use crate::cli::output::columns;
 use crate::decide::analysis::ObjectiveKind;
 use crate::decide::plan::{Plan, Way};
 
@@ -59,7 +59,7 @@ impl Rows {
 pub fn table(plan: &Plan, objects: &[Value]) -> String {
     let mut rows = Rows(vec![["VALUE", "IS", "FROM", "WHY"].map(ToOwned::to_owned)]);
     let of_kind = |kind: &str| objects.iter().find(|object| object["kind"] == kind);
-    let template = of_kind("Deployment").map(|deployment| &deployment["spec"]["template"]["spec"]).unwrap_or(&Value::Null);
+    let template = of_kind("Deployment").map_or(&Value::Null, |deployment| &deployment["spec"]["template"]["spec"]);
     capacity(&mut rows, plan, of_kind("PodDisruptionBudget"));
     rollout(&mut rows, plan);
     judging(&mut rows, plan);
@@ -97,14 +97,29 @@ fn capacity(rows: &mut Rows, plan: &Plan, budget: Option<&Value>) {
             let least = crate::decide::plan::least(scaling);
             rows.given("scaling.minReplicas", least.to_string(), scaling.min_replicas.is_some(), "the autoscaler goes no lower");
             rows.add("scaling.maxReplicas", scaling.max_replicas.to_string(), Origin::Spec, "the autoscaler goes no higher");
-            rows.given("replicas", plan.replicas.to_string(), spec.replicas.is_some(), "to begin with; the autoscaler writes it afterwards");
+            rows.given(
+                "replicas",
+                plan.replicas.to_string(),
+                spec.replicas.is_some(),
+                "to begin with; the autoscaler writes it afterwards",
+            );
         }
-        None => rows.given("replicas", plan.replicas.to_string(), spec.replicas.is_some(), "pods that the whole load needs; two survive the loss of a node"),
+        None => rows.given(
+            "replicas",
+            plan.replicas.to_string(),
+            spec.replicas.is_some(),
+            "pods that the whole load needs; two survive the loss of a node",
+        ),
     }
     let availability = spec.availability.clone().unwrap_or_default();
     if let Some(budget) = budget {
         let value = text(&budget["spec"]["maxUnavailable"]);
-        rows.given("availability.maxUnavailable", value, availability.max_unavailable.is_some(), "pods that a node drain may take at once; unready ones always");
+        rows.given(
+            "availability.maxUnavailable",
+            value,
+            availability.max_unavailable.is_some(),
+            "pods that a node drain may take at once; unready ones always",
+        );
     }
     let spread = availability.spread.unwrap_or_default();
     let yes = |wanted: Option<bool>| if wanted.unwrap_or(true) { "yes" } else { "no" };
@@ -123,7 +138,8 @@ fn rollout(rows: &mut Rows, plan: &Plan) {
                 let shape = plan.shape(index);
                 let name = format!("rollout.steps[{index}]");
                 let pods = shape.candidate + shape.stable;
-                let why = format!("{} of {pods} pods, {:.0}% of the connections: no router divides them finer", shape.candidate, shape.weight());
+                let why =
+                    format!("{} of {pods} pods, {:.0}% of the connections: no router divides them finer", shape.candidate, shape.weight());
                 rows.given(&name, format!("{}% for {}", step.weight, seconds(step.soak_seconds)), own, &why);
             }
         }
@@ -134,9 +150,18 @@ fn rollout(rows: &mut Rows, plan: &Plan) {
             rows.add("slices", (plan.steps() + 1).to_string(), Origin::Computed, format!("of {} replicas", plan.replicas));
         }
     }
-    rows.given("rollout.surge", amount(&plan.surge), surge.is_some(), "pods beyond the replicas during a rollout; with 100% going back needs no new pod");
+    rows.given(
+        "rollout.surge",
+        amount(&plan.surge),
+        surge.is_some(),
+        "pods beyond the replicas during a rollout; with 100% going back needs no new pod",
+    );
     rows.add("most pods", plan.most_pods().to_string(), Origin::Computed, "replicas and surge: what quota and nodes must have room for");
-    let why = if plan.spec.objectives.is_empty() { "kept ready to go back; short, since nothing is measured" } else { "the old version is kept ready, the new one is still judged" };
+    let why = if plan.spec.objectives.is_empty() {
+        "kept ready to go back; short, since nothing is measured"
+    } else {
+        "the old version is kept ready, the new one is still judged"
+    };
     rows.given("rollout.bakeSeconds", seconds(plan.bake_seconds), bake_seconds.is_some(), why);
     let why = "without one more ready pod for so long, a revision has failed to start";
     rows.given("rollout.progressDeadlineSeconds", seconds(plan.progress_deadline_seconds), progress_deadline_seconds.is_some(), why);
@@ -150,7 +175,9 @@ fn judging(rows: &mut Rows, plan: &Plan) {
     }
     for objective in &plan.settings.objectives {
         let (value, why) = match objective.kind {
-            ObjectiveKind::ErrorRate { at_most } => (format!("errorRate at most {}", percent(at_most)), "share of requests answered with 500 or above"),
+            ObjectiveKind::ErrorRate { at_most } => {
+                (format!("errorRate at most {}", percent(at_most)), "share of requests answered with 500 or above")
+            }
             ObjectiveKind::Latency { percentile, at_most_milliseconds } => {
                 (format!("{percentile}% of requests within {at_most_milliseconds} ms"), "as fine as the app's histogram")
             }
@@ -161,17 +188,47 @@ fn judging(rows: &mut Rows, plan: &Plan) {
         plan.spec.rollout.clone().unwrap_or_default().analysis.unwrap_or_default();
     let settings = &plan.settings;
     let tolerance = compare.is_some_and(|compare| compare.tolerance.is_some());
-    rows.given("analysis.compare.tolerance", percent(settings.tolerance), tolerance, "the new version may fail so much more, beside a quarter of stable's own share");
-    rows.given("analysis.falseAlarm", percent(settings.false_alarm), false_alarm.is_some(), "chance to send back a version that is not worse, over the whole rollout");
-    rows.given("analysis.minRequests", settings.min_requests.to_string(), min_requests.is_some(), "no step passes with fewer requests to the new version");
-    rows.given("analysis.warmUpSeconds", seconds(settings.warm_up_seconds), warm_up_seconds.is_some(), "of a pod's life in which only plain breakage counts");
+    rows.given(
+        "analysis.compare.tolerance",
+        percent(settings.tolerance),
+        tolerance,
+        "the new version may fail so much more, beside a quarter of stable's own share",
+    );
+    rows.given(
+        "analysis.falseAlarm",
+        percent(settings.false_alarm),
+        false_alarm.is_some(),
+        "chance to send back a version that is not worse, over the whole rollout",
+    );
+    rows.given(
+        "analysis.minRequests",
+        settings.min_requests.to_string(),
+        min_requests.is_some(),
+        "no step passes with fewer requests to the new version",
+    );
+    rows.given(
+        "analysis.warmUpSeconds",
+        seconds(settings.warm_up_seconds),
+        warm_up_seconds.is_some(),
+        "of a pod's life in which only plain breakage counts",
+    );
     rows.given("analysis.intervalSeconds", seconds(settings.interval_seconds), interval_seconds.is_some(), "between two measurements");
     let word = serde_json::to_value(plan.on_no_evidence).unwrap_or_default();
     rows.given("analysis.onNoEvidence", text(&word), on_no_evidence.is_some(), "when a step's deadline passes without enough requests");
     let metrics = plan.spec.observability.clone().and_then(|observability| observability.metrics).unwrap_or_default();
     if let Some(endpoint) = &plan.metrics {
-        rows.given("observability.metrics.port", endpoint.port.to_string(), metrics.port.is_some(), "the port called metrics, else the first one");
-        rows.given("observability.metrics.path", endpoint.path.clone(), metrics.path.is_some(), "asked of each pod itself, during a rollout only");
+        rows.given(
+            "observability.metrics.port",
+            endpoint.port.to_string(),
+            metrics.port.is_some(),
+            "the port called metrics, else the first one",
+        );
+        rows.given(
+            "observability.metrics.path",
+            endpoint.path.clone(),
+            metrics.path.is_some(),
+            "asked of each pod itself, during a rollout only",
+        );
         let word = serde_json::to_value(endpoint.convention).unwrap_or_default();
         rows.given("observability.metrics.convention", text(&word), metrics.convention.is_some(), "names of the metrics");
     }
@@ -188,7 +245,12 @@ fn health(rows: &mut Rows, spec: &ProductionServiceSpec, template: &Value) {
     for (field, name, given, why) in probes {
         match &app[field] {
             Value::Null if field == "livenessProbe" => {
-                rows.add(name, "none", Origin::Unset, "one that tests a dependency turns its outage into yours; add one if the app can hang");
+                rows.add(
+                    name,
+                    "none",
+                    Origin::Unset,
+                    "one that tests a dependency turns its outage into yours; add one if the app can hang",
+                );
             }
             Value::Null => rows.add(name, "none", Origin::Unset, "there is no TCP port to probe"),
             probe => rows.given(name, probe_words(probe), given, why),
@@ -196,9 +258,19 @@ fn health(rows: &mut Rows, spec: &ProductionServiceSpec, template: &Value) {
     }
     let drain = text(&app["lifecycle"]["preStop"]["sleep"]["seconds"]);
     let drain = if drain == "null" { "0".to_owned() } else { drain };
-    rows.given("health.drainSeconds", seconds(drain), given.drain_seconds.is_some(), "an ending pod still answers for so long, then gets SIGTERM");
+    rows.given(
+        "health.drainSeconds",
+        seconds(drain),
+        given.drain_seconds.is_some(),
+        "an ending pod still answers for so long, then gets SIGTERM",
+    );
     let grace = text(&template["terminationGracePeriodSeconds"]);
-    rows.given("health.terminationGraceSeconds", seconds(grace), given.termination_grace_seconds.is_some(), "then SIGKILL; the drain is included");
+    rows.given(
+        "health.terminationGraceSeconds",
+        seconds(grace),
+        given.termination_grace_seconds.is_some(),
+        "then SIGKILL; the drain is included",
+    );
 }
 
 fn probe_words(probe: &Value) -> String {
@@ -216,20 +288,45 @@ fn probe_words(probe: &Value) -> String {
 
 fn pod(rows: &mut Rows, spec: &ProductionServiceSpec, template: &Value) {
     let security = spec.security_context.clone().unwrap_or_default();
-    rows.add("runAsNonRoot", "true", Origin::Fixed, "Pod Security restricted; also no privilege escalation, no capabilities, seccomp RuntimeDefault");
+    rows.add(
+        "runAsNonRoot",
+        "true",
+        Origin::Fixed,
+        "Pod Security restricted; also no privilege escalation, no capabilities, seccomp RuntimeDefault",
+    );
     match security.run_as_user {
         Some(user) => rows.add("securityContext.runAsUser", user.to_string(), Origin::Spec, "user of every container"),
-        None => rows.add("securityContext.runAsUser", "the image's", Origin::Unset, "an image that runs as root or names its user cannot start: then write a number, for example 1000"),
+        None => rows.add(
+            "securityContext.runAsUser",
+            "the image's",
+            Origin::Unset,
+            "an image that runs as root or names its user cannot start: then write a number, for example 1000",
+        ),
     }
     match security.read_only_root_filesystem {
         Some(only) => rows.add("securityContext.readOnlyRootFilesystem", only.to_string(), Origin::Spec, "of every container"),
-        None => rows.add("securityContext.readOnlyRootFilesystem", "false", Origin::Unset, "recommended: true, with an emptyDir where the app writes"),
+        None => rows.add(
+            "securityContext.readOnlyRootFilesystem",
+            "false",
+            Origin::Unset,
+            "recommended: true, with an emptyDir where the app writes",
+        ),
     }
     let account = spec.service_account.clone().unwrap_or_default();
     let own = account.name.is_some();
-    rows.given("serviceAccount.name", text(&template["serviceAccountName"]), own, if own { "used, never changed" } else { "made for this service alone" });
+    rows.given(
+        "serviceAccount.name",
+        text(&template["serviceAccountName"]),
+        own,
+        if own { "used, never changed" } else { "made for this service alone" },
+    );
     let token = text(&template["automountServiceAccountToken"]);
-    rows.given("serviceAccount.automountToken", token, account.automount_token.is_some(), "an app that does not call Kubernetes needs no credentials for it");
+    rows.given(
+        "serviceAccount.automountToken",
+        token,
+        account.automount_token.is_some(),
+        "an app that does not call Kubernetes needs no credentials for it",
+    );
     let containers = template["containers"].as_array().into_iter().chain(template["initContainers"].as_array()).flatten();
     for container in containers {
         let name = format!("resources of {}", text(&container["name"]));
@@ -239,7 +336,12 @@ fn pod(rows: &mut Rows, spec: &ProductionServiceSpec, template: &Value) {
             amounts.map(|(name, amount)| format!("{name} {}", text(amount))).collect::<Vec<_>>().join(", ")
         };
         if requests.is_null() {
-            rows.add(&name, "none", Origin::Unset, "recommended: requests of cpu and memory, a limit of memory; without them the scheduler packs blindly");
+            rows.add(
+                &name,
+                "none",
+                Origin::Unset,
+                "recommended: requests of cpu and memory, a limit of memory; without them the scheduler packs blindly",
+            );
         } else if container["resources"]["limits"]["memory"].is_null() {
             rows.add(&name, list(requests), Origin::Spec, "recommended: a limit of memory as well, or one leak takes its neighbours along");
         } else {
@@ -261,5 +363,10 @@ fn network(rows: &mut Rows, spec: &ProductionServiceSpec, service: Option<&Value
     let word = serde_json::to_value(policy.unwrap_or_default()).unwrap_or_default();
     rows.given("network.policy", text(&word), policy.is_some(), "open: no NetworkPolicy; isolated: only what allowFrom and allowTo say");
     let word = serde_json::to_value(spec.deletion_policy.unwrap_or_default()).unwrap_or_default();
-    rows.given("deletionPolicy", text(&word), spec.deletion_policy.is_some(), "what deleting this resource does to the app: delete, or orphan to leave it serving");
+    rows.given(
+        "deletionPolicy",
+        text(&word),
+        spec.deletion_policy.is_some(),
+        "what deleting this resource does to the app: delete, or orphan to leave it serving",
+    );
 }

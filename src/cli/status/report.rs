@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::api::ProductionService;
 use crate::api::status::{
-    Condition, ConditionStatus, Memory, Moment, ObjectiveReport, Outcome, Phase, ProductionServiceStatus, Progress, Quarantined, RevisionStatus, Stage,
+    Condition, ConditionStatus, Memory, Moment, ObjectiveReport, Outcome, Phase, ProductionServiceStatus, Progress, Quarantined,
+    RevisionStatus, Stage,
 };
 use crate::decide::plan;
 use crate::decide::render::ownership::REVISION;
@@ -179,12 +180,13 @@ fn standing(status: &ProductionServiceStatus) -> Standing {
 
 /// The plan of the rollout that is on, for its times and weights.
 fn planned(service: &ProductionService, progress: &Progress) -> plan::Plan {
-    let snapshot = super::super::render::alone(service.clone(), BTreeMap::new(), "");
+    let snapshot = crate::cli::render::alone(service.clone(), BTreeMap::new(), "");
     plan::plan_of_record(&snapshot, &progress.revision, &service.spec)
 }
 
 fn waiting(status: &ProductionServiceStatus, memory: &Memory, progress: &Progress, plan: &plan::Plan, now: Timestamp) -> Waiting {
-    let step = status.step.as_deref().map_or_else(String::new, |step| if step == "full" { step.to_owned() } else { format!("step {step}") });
+    let step =
+        status.step.as_deref().map_or_else(String::new, |step| if step == "full" { step.to_owned() } else { format!("step {step}") });
     let wait = |what: String, until: Option<Timestamp>| Waiting { what, until };
     let watched = |what: &str, seconds: i32| {
         let begun = progress.weight_since.unwrap_or(progress.since).0;
@@ -212,10 +214,8 @@ fn waiting(status: &ProductionServiceStatus, memory: &Memory, progress: &Progres
 
 fn revisions(status: &ProductionServiceStatus, pods: Option<&BTreeMap<String, Pod>>) -> Vec<Revision> {
     let known = [("stable", &status.stable), ("candidate", &status.candidate)];
-    let mut revisions: Vec<Revision> = known
-        .into_iter()
-        .filter_map(|(role, status)| Some(Revision { role, status: status.clone()?, pods: Vec::new() }))
-        .collect();
+    let mut revisions: Vec<Revision> =
+        known.into_iter().filter_map(|(role, status)| Some(Revision { role, status: status.clone()?, pods: Vec::new() })).collect();
     for pod in pods.into_iter().flat_map(BTreeMap::values) {
         let name = pod.metadata.labels.as_ref().and_then(|labels| labels.get(REVISION)).cloned().unwrap_or_default();
         let index = revisions.iter().position(|revision| revision.status.revision == name).unwrap_or_else(|| {
@@ -237,8 +237,13 @@ impl PodReport {
         let patient = ["ContainerCreating", "PodInitializing"];
         let trouble = containers.iter().find_map(|container| {
             let state = container.state.as_ref()?;
-            let waiting = state.waiting.as_ref().and_then(|waiting| waiting.reason.clone()).filter(|reason| !patient.contains(&reason.as_str()));
-            let ended = state.terminated.as_ref().filter(|ended| ended.exit_code != 0).map(|ended| ended.reason.clone().unwrap_or_else(|| "Error".to_owned()));
+            let waiting =
+                state.waiting.as_ref().and_then(|waiting| waiting.reason.clone()).filter(|reason| !patient.contains(&reason.as_str()));
+            let ended = state
+                .terminated
+                .as_ref()
+                .filter(|ended| ended.exit_code != 0)
+                .map(|ended| ended.reason.clone().unwrap_or_else(|| "Error".to_owned()));
             waiting.or(ended)
         });
         let state = match trouble {

@@ -65,17 +65,16 @@ fn pods() -> Pods {
     let pod = |name: &str, revision: &str, status: Value| -> (String, Pod) {
         let labels = json!({"plimsoll.dev/service": "shop", "plimsoll.dev/revision": revision});
         let metadata = json!({"name": name, "labels": labels, "creationTimestamp": "2026-11-22T11:58:30Z"});
-        (name.to_owned(), serde_json::from_value(json!({"metadata": metadata, "spec": {"containers": [], "nodeName": "one"}, "status": status})).unwrap())
+        (
+            name.to_owned(),
+            serde_json::from_value(json!({"metadata": metadata, "spec": {"containers": [], "nodeName": "one"}, "status": status})).unwrap(),
+        )
     };
     let ready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
     let container = |state: Value| json!({"name": "app", "image": "", "imageID": "", "ready": false, "restartCount": 3, "state": state});
     let crashing = json!({"phase": "Running", "containerStatuses": [container(json!({"waiting": {"reason": "CrashLoopBackOff"}}))]});
     let starting = json!({"phase": "Pending", "containerStatuses": [container(json!({"waiting": {"reason": "ContainerCreating"}}))]});
-    Ok(BTreeMap::from([
-        pod("shop-a", STABLE, ready),
-        pod("shop-b", CANDIDATE, crashing),
-        pod("shop-c", CANDIDATE, starting),
-    ]))
+    Ok(BTreeMap::from([pod("shop-a", STABLE, ready), pod("shop-b", CANDIDATE, crashing), pod("shop-c", CANDIDATE, starting)]))
 }
 
 #[test]
@@ -112,12 +111,18 @@ fn colour_repeats_words_and_adds_none() {
 fn what_is_waited_for() {
     let cases = [
         // why                                             field            value                              what                             until
-        ("the soak",                                       "stage",         json!("Soaking"),                  "step 1/1 is watched",           Some("2026-11-22T12:01:00Z")),
-        ("the soak is over, the evidence is not there",    "weightSince",   json!("2026-11-22T11:59:00Z"),     "step 1/1: time is over, more evidence is needed", Some("2026-11-22T12:10:00Z")),
-        ("pods",                                           "stage",         json!("Shifting"),                 "step 1/1: pods to become ready", Some("2026-11-22T12:10:00Z")),
-        ("the bake",                                       "stage",         json!("Baking"),                   "the bake is watched",           Some("2026-11-22T12:05:00Z")),
-        ("stable's capacity on the way back",              "stage",         json!("RollingBack"),              "a11ce0a11c to have the pods",   Some("2026-11-22T12:10:00Z")),
-        ("a drain",                                        "stage",         json!("Draining"),                 "finish what they have",         None),
+        ("the soak", "stage", json!("Soaking"), "step 1/1 is watched", Some("2026-11-22T12:01:00Z")),
+        (
+            "the soak is over, the evidence is not there",
+            "weightSince",
+            json!("2026-11-22T11:59:00Z"),
+            "step 1/1: time is over, more evidence is needed",
+            Some("2026-11-22T12:10:00Z"),
+        ),
+        ("pods", "stage", json!("Shifting"), "step 1/1: pods to become ready", Some("2026-11-22T12:10:00Z")),
+        ("the bake", "stage", json!("Baking"), "the bake is watched", Some("2026-11-22T12:05:00Z")),
+        ("stable's capacity on the way back", "stage", json!("RollingBack"), "a11ce0a11c to have the pods", Some("2026-11-22T12:10:00Z")),
+        ("a drain", "stage", json!("Draining"), "finish what they have", None),
     ];
     for (why, field, value, what, until) in cases {
         let mut status = soaking();
@@ -137,18 +142,18 @@ fn exit_codes() {
     let unhealthy = json!([{"type": "Healthy", "status": "False", "reason": "TooFewPods", "message": "0 of 4", "lastTransitionTime": "2026-11-22T12:00:00Z"}]);
     let cases = [
         // why                                          status                                                       code
-        ("nobody has looked at it",                      json!({}),                                                    2),
-        ("settled",                                      json!({"phase": "Stable", "observedGeneration": 3}),          0),
-        ("settled, but on an older spec",                json!({"phase": "Stable", "observedGeneration": 2}),          2),
-        ("settled, but short of pods",                   json!({"phase": "Stable", "observedGeneration": 3, "conditions": unhealthy}), 1),
-        ("under way",                                    json!({"phase": "Progressing", "observedGeneration": 3}),     2),
-        ("under way and short of pods is under way",     json!({"phase": "Progressing", "observedGeneration": 3, "conditions": unhealthy}), 2),
-        ("a person holds it",                            json!({"phase": "Paused", "observedGeneration": 3}),          2),
-        ("not over before the bake is",                  json!({"phase": "Baking", "observedGeneration": 3}),          2),
-        ("on the way back is not back",                  json!({"phase": "RollingBack", "observedGeneration": 3}),     2),
-        ("taken back",                                   json!({"phase": "RolledBack", "observedGeneration": 3}),      1),
-        ("blocked",                                      json!({"phase": "Blocked", "observedGeneration": 3}),         1),
-        ("an old verdict is not this spec's",            json!({"phase": "RolledBack", "observedGeneration": 2}),      2),
+        ("nobody has looked at it", json!({}), 2),
+        ("settled", json!({"phase": "Stable", "observedGeneration": 3}), 0),
+        ("settled, but on an older spec", json!({"phase": "Stable", "observedGeneration": 2}), 2),
+        ("settled, but short of pods", json!({"phase": "Stable", "observedGeneration": 3, "conditions": unhealthy}), 1),
+        ("under way", json!({"phase": "Progressing", "observedGeneration": 3}), 2),
+        ("under way and short of pods is under way", json!({"phase": "Progressing", "observedGeneration": 3, "conditions": unhealthy}), 2),
+        ("a person holds it", json!({"phase": "Paused", "observedGeneration": 3}), 2),
+        ("not over before the bake is", json!({"phase": "Baking", "observedGeneration": 3}), 2),
+        ("on the way back is not back", json!({"phase": "RollingBack", "observedGeneration": 3}), 2),
+        ("taken back", json!({"phase": "RolledBack", "observedGeneration": 3}), 1),
+        ("blocked", json!({"phase": "Blocked", "observedGeneration": 3}), 1),
+        ("an old verdict is not this spec's", json!({"phase": "RolledBack", "observedGeneration": 2}), 2),
     ];
     for (why, status, code) in cases {
         assert_eq!(Report::of(&service(&status), &pods(), now()).standing.code(), code, "{why}");

@@ -34,7 +34,8 @@ pub fn tree(report: &Report, now: Timestamp, color: bool) -> String {
     branches.extend(report.pods_hidden.iter().map(|why| (format!("pods are not shown: {why}"), Vec::new())));
     branches.extend(verdicts(report));
     branches.extend(report.waits_for.iter().map(|waiting| {
-        let until = waiting.until.map(|until| format!(", until {}{}", until.strftime("%H:%M:%S UTC"), remaining(until, now))).unwrap_or_default();
+        let until =
+            waiting.until.map(|until| format!(", until {}{}", until.strftime("%H:%M:%S UTC"), remaining(until, now))).unwrap_or_default();
         (format!("waits for   {}{until}", waiting.what), Vec::new())
     }));
     branches.extend(report.last.iter().map(|last| (format!("last        {} ({})", last.message, at(last.at)), Vec::new())));
@@ -48,7 +49,12 @@ pub fn tree(report: &Report, now: Timestamp, color: bool) -> String {
 fn revision(revision: &Revision) -> [String; 4] {
     let status = &revision.status;
     let image = status.image.clone().unwrap_or_default();
-    [format!("{:10}  {}", revision.role, status.revision), format!("{}%", status.weight), format!("{}/{} ready", status.ready, status.replicas), image]
+    [
+        format!("{:10}  {}", revision.role, status.revision),
+        format!("{}%", status.weight),
+        format!("{}/{} ready", status.ready, status.replicas),
+        image,
+    ]
 }
 
 fn pod_row(pod: &PodReport, now: Timestamp) -> [String; 5] {
@@ -60,7 +66,9 @@ fn pod_row(pod: &PodReport, now: Timestamp) -> [String; 5] {
 fn verdicts(report: &Report) -> Option<(String, Vec<String>)> {
     let step = report.step.as_ref()?;
     let asked = report.asked_weight.map(|asked| format!(" (asks for {asked}%)")).unwrap_or_default();
-    let name = |role: &str| report.revisions.iter().find(|revision| revision.role == role).map_or("?", |revision| revision.status.revision.as_str());
+    let name = |role: &str| {
+        report.revisions.iter().find(|revision| revision.role == role).map_or("?", |revision| revision.status.revision.as_str())
+    };
     let rows: Vec<[String; 4]> = report
         .verdicts
         .iter()
@@ -76,7 +84,9 @@ fn verdicts(report: &Report) -> Option<(String, Vec<String>)> {
 
 fn taken_back(report: &Report) -> Option<(String, Vec<String>)> {
     let latest = report.quarantined.last()?;
-    let row = |entry: &crate::api::status::Quarantined| [entry.revision.clone(), format!("attempt {}", entry.attempt), at(entry.at), entry.reason.clone()];
+    let row = |entry: &crate::api::status::Quarantined| {
+        [entry.revision.clone(), format!("attempt {}", entry.attempt), at(entry.at), entry.reason.clone()]
+    };
     let rows: Vec<[String; 4]> = report.quarantined.iter().rev().map(row).collect();
     let retry = format!(r#"{{"spec":{{"control":{{"retry":{{"revision":"{}","attempt":{}}}}}}}}}"#, latest.revision, latest.attempt + 1);
     let mut lines = columns(&rows);
@@ -102,14 +112,16 @@ fn duration(seconds: i64) -> String {
 }
 
 fn drawn(head: &str, branches: &[(String, Vec<String>)]) -> String {
-    let mut text = format!("{head}\n");
+    let mut lines = vec![head.to_owned()];
     for (index, (branch, leaves)) in branches.iter().enumerate() {
         let last = index + 1 == branches.len();
-        text.push_str(&format!("{} {branch}\n", if last { "└─" } else { "├─" }));
-        for (index, leaf) in leaves.iter().enumerate() {
-            let stem = if last { "   " } else { "│  " };
-            text.push_str(&format!("{stem}{} {leaf}\n", if index + 1 == leaves.len() { "└─" } else { "├─" }));
-        }
+        lines.push(format!("{} {branch}", arm(last)));
+        let stem = if last { "   " } else { "│  " };
+        lines.extend(leaves.iter().enumerate().map(|(index, leaf)| format!("{stem}{} {leaf}", arm(index + 1 == leaves.len()))));
     }
-    text
+    lines.join("\n") + "\n"
+}
+
+const fn arm(last: bool) -> &'static str {
+    if last { "└─" } else { "├─" }
 }

@@ -1,0 +1,133 @@
+//! What deciding costs for many services: `make bench`. It prints; nothing passes or fails by a duration.
+//!
+//! Settled services are what an operator sees most. Each round decides once for every one of them, as after a restart. What matters are the
+//! ratios: per service it must not cost more with 1 000 services than with 200, and settled must mean silent.
+
+#![allow(clippy::unwrap_used, reason = "a benchmark may stop")]
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use plimsoll::api::{ProductionService, ProductionServiceSpec};
+use plimsoll::decide::analysis::PodState;
+use plimsoll::decide::{Child, Kind, Pod, Record, Snapshot, Write, decide};
+
+const SPEC: &str = r#"{"image": "registry.example/shop:1", "replicas": 3, "ports": [{"name": "http", "port": 8080}],
+    "objectives": [{"name": "availability", "errorRate": {"atMost": "1%"}}], "network": {"policy": "isolated"},
+    "scaling": {"maxReplicas": 9, "metrics": [{"pods": {"metric": {"name": "rps"}, "target": {"type": "AverageValue", "averageValue": "100"}}}]}}"#;
+const ROUNDS: u32 = 5;
+
+fn main() {
+    let now = Timestamp::constant(1_767_225_600, 0);
+    let before = resident();
+    let first = measured("decide() for 200 settled services", 200, before, now);
+    let second = measured("decide() for 1 000 settled services", 1000, before, now);
+    println!("1 000 against 200, per service: {:.2} times the time", second.as_secs_f64() / first.as_secs_f64());
+    let one = settled("shop", now);
+    let status = serde_json::to_string(&one.service).unwrap();
+    let parsed = timed(|| {
+        let _: ProductionService = serde_json::from_str(&status).unwrap();
+    });
+    println!("decide() against parsing the service's own JSON: {:.1} times the time", second.as_secs_f64() / parsed.as_secs_f64());
+}
+
+/// Time of one decision among `count` services.
+fn measured(what: &str, count: usize, before: u64, now: Timestamp) -> Duration {
+    let services: Vec<Snapshot> = (0..count).map(|index| settled(&format!("shop-{index}"), now)).collect();
+    let held = resident().saturating_sub(before);
+    let mut writes = 0;
+    let round = timed(|| writes += services.iter().map(|service| decide(service, &None, now).writes.len()).sum::<usize>());
+    let each = round / u32::try_from(count).unwrap();
+    println!("{what}: {round:.0?} a round, {each:.0?} each, {writes} writes; the snapshots hold {} MiB", held / 1024);
+    each
+}
+
+/// The shortest of a few rounds: what disturbs only ever adds.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+fn timed(mut round: impl FnMut()) -> Duration {
+    let times = (0..ROUNDS).map(|_| {
+        let begun = Instant::now();
+        round();
+        begun.elapsed()
+    });
+    times.min().unwrap()
+}
+
+/// Memory of this program in KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse().ok()).unwrap_or_default()
+}
+
+/// A service that has come to rest in a cluster where everything that is written is so at once.
+fn settled(name: &str, now: Timestamp) -> Snapshot {
+    let spec: ProductionServiceSpec = serde_json::from_str(SPEC).unwrap();
+    let mut service = ProductionService::new(name, spec);
+    service.metadata.namespace = Some("web".into());
+    service.metadata.uid = Some(format!("uid-of-{name}"));
+    service.metadata.generation = Some(1);
+    let mut snapshot = Snapshot {
+        service,
+        children: BTreeMap::new(),
+        records: BTreeMap::new(),
+        pods: Vec::new(),
+        config_maps: BTreeMap::new(),
+        pull_secrets: Vec::new(),
+        operator_namespace: "plimsoll-system".into(),
+        replicas_manager: None,
+        judge: None,
+        measured: None,
+    };
+    for _ in 0..20 {
+        let decision = decide(&snapshot, &None, now);
+        let silent = decision.writes.is_empty() && snapshot.service.status.as_ref() == Some(&decision.status);
+        snapshot.service.status = Some(decision.status);
+        if silent {
+            return snapshot;
+        }
+        decision.writes.into_iter().for_each(|write| carry_out(&mut snapshot, write, now));
+    }
+    unreachable!("{name} does not come to rest")
+}
+
+fn carry_out(snapshot: &mut Snapshot, write: Write, now: Timestamp) {
+    match write {
+        Write::Create { key, mut body } | Write::Apply { key, mut body, .. } => {
+            let revision = body["metadata"]["labels"]["plimsoll.dev/revision"].as_str().unwrap_or_default().to_owned();
+            match key.kind {
+                Kind::ConfigMap => {
+                    snapshot.records.insert(revision, Record::from_config_map(&body).unwrap());
+                    body.as_object_mut().unwrap().retain(|field, _| field == "metadata");
+                }
+                Kind::Deployment => {
+                    let replicas = body["spec"]["replicas"].as_i64().unwrap_or_default();
+                    snapshot.pods.retain(|pod| pod.state.revision != revision);
+                    snapshot.pods.extend((0..replicas).map(|index| pod(&revision, index, now)));
+                }
+                _ => {}
+            }
+            let child = Child { uid: format!("uid-of-{key}"), resource_version: "1".into(), ours: true, deleting: false, body };
+            snapshot.children.insert(key, child);
+        }
+        Write::Delete { key, .. } => {
+            snapshot.children.remove(&key);
+        }
+        Write::Scale { replicas } => snapshot.service.spec.replicas = Some(replicas),
+    }
+}
+
+fn pod(revision: &str, index: i64, now: Timestamp) -> Pod {
+    let name = format!("{revision}-{index}");
+    let state = PodState {
+        pod: format!("uid-of-{name}"),
+        name,
+        revision: revision.to_owned(),
+        ready: true,
+        ready_since: Some(now),
+        node_ready: true,
+        ..PodState::default()
+    };
+    Pod { state, ip: Some("10.0.0.1".into()), started: Some(now) }
+}

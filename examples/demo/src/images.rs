@@ -1,0 +1,104 @@
+//! The images of the demo: built from this repository, without a container engine.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use plimsoll_bed::build::Part;
+use plimsoll_bed::host;
+use plimsoll_bed::image::Image;
+
+use crate::cluster::Cluster;
+use crate::install::root;
+
+/// A number, not a name: runAsNonRoot cannot verify a name. The same as in the Dockerfile.
+const USER: &str = "65532:65532";
+
+/// An image by its contents: a tag that is pushed again must not be taken from a node's cache.
+#[derive(Clone, Debug)]
+pub struct Pinned {
+    /// Name without tag.
+    pub repository: String,
+    /// `sha256:…`
+    pub digest: String,
+}
+
+/// The programs of `examples/apps`.
+#[derive(Clone, Debug)]
+pub struct Apps {
+    /// The shop.
+    pub shop: PathBuf,
+    /// The load generator.
+    pub load: PathBuf,
+}
+
+/// Builds the operator with cargo's `dev` profile and returns its program.
+///
+/// # Errors
+/// When it does not compile.
+pub fn build_operator() -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--package=plimsoll", "--bin=plimsoll", "--message-format=json-render-diagnostics"]);
+    let messages = host::run_command(command.current_dir(root()?)).context("cannot build the operator")?;
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let program = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).last();
+    program.context("cargo built the operator, but does not say where")
+}
+
+/// Builds the shop and the load generator into `folder`.
+///
+/// # Errors
+/// When Go is missing or they do not compile.
+pub fn build_apps(folder: &Path) -> Result<Apps> {
+    let go =
+        host::find_program("go").context("go is missing: the demo's app is written in it (https://go.dev/dl, or apt install golang)")?;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let mut command = Command::new(go);
+    command.args(["build", "-trimpath", "-ldflags=-s -w", "-o"]).arg(folder).args(["./shop", "./load"]).env("CGO_ENABLED", "0");
+    host::run_command(command.current_dir(root()?.join("examples/apps"))).context("cannot build the demo's apps")?;
+    Ok(Apps { shop: folder.join("shop"), load: folder.join("load") })
+}
+
+/// Pushes the operator's image, without debug symbols.
+///
+/// # Errors
+/// When the registry refuses it.
+pub fn push_operator(cluster: &Cluster, program: &Path) -> Result<Pinned> {
+    let stripped = program.with_file_name("plimsoll-stripped");
+    let strip = host::find_program("strip").context("strip is missing (apt install binutils)")?;
+    host::run_command(Command::new(strip).arg("-o").arg(&stripped).arg(program))?;
+    let repository = cluster.image("plimsoll");
+    let tagged = format!("{repository}:demo");
+    Image::new().program(&stripped, "/plimsoll").entrypoint(&["/plimsoll"]).user(USER).push(&tagged)?;
+    let digest = host::run(Part::Node.program("crane")?, &["digest", &tagged])?.trim().to_owned();
+    Ok(Pinned { repository, digest })
+}
+
+/// Pushes a version of the shop and returns its name. `environment` is how it misbehaves (`examples/apps/README.md`).
+///
+/// # Errors
+/// When the registry refuses it.
+pub fn push_shop(cluster: &Cluster, apps: &Apps, version: &str, environment: &[(&str, &str)]) -> Result<String> {
+    let base = shop(apps, version).user(USER);
+    let image = environment.iter().fold(base, |image, (name, value)| image.environment(name, value));
+    let name = cluster.image(&format!("shop:{version}"));
+    image.push(&name)?;
+    Ok(name)
+}
+
+/// The shop's image, without a user.
+#[must_use]
+pub fn shop(apps: &Apps, version: &str) -> Image {
+    Image::new().program(&apps.shop, "/shop").entrypoint(&["/shop"]).environment("VERSION", version)
+}
+
+/// Pushes the load generator and returns its name.
+///
+/// # Errors
+/// When the registry refuses it.
+pub fn push_load(cluster: &Cluster, apps: &Apps) -> Result<String> {
+    let name = cluster.image("load:1");
+    Image::new().program(&apps.load, "/load").entrypoint(&["/load"]).user(USER).push(&name)?;
+    Ok(name)
+}

@@ -1,0 +1,69 @@
+//! Installs the operator, as its users do: by helm.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::cluster::Cluster;
+use crate::images::Pinned;
+
+/// The CRD that the chart brings along and leaves behind.
+pub const CRD: &str = "productionservices.plimsoll.dev";
+
+/// A release of the chart.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// Its name.
+    pub name: String,
+    /// Where the operator runs.
+    pub namespace: String,
+    /// The namespaces that it serves; empty: all.
+    pub serves: Vec<String>,
+}
+
+impl Release {
+    /// Installs the chart and waits until every replica of the operator is ready.
+    ///
+    /// # Errors
+    /// When helm or the cluster refuses it, or the operator is not ready within two minutes.
+    pub async fn install(&self, cluster: &Cluster, operator: &Pinned) -> Result<()> {
+        let chart = root()?.join("charts/plimsoll").display().to_string();
+        let repository = format!("image.repository={}", operator.repository);
+        let digest = format!("image.digest={}", operator.digest);
+        let namespaces = format!("namespaces={{{}}}", self.serves.join(","));
+        // A CRD that is there already belongs to whoever installed it.
+        let crd = format!("crds.install={}", !crd_exists(cluster).await);
+        let mut arguments = vec!["install", &self.name, &chart, "--namespace", &self.namespace];
+        for value in [&repository, &digest, &crd] {
+            arguments.extend(["--set", value]);
+        }
+        if !self.serves.is_empty() {
+            arguments.extend(["--set", &namespaces]);
+        }
+        arguments.extend(["--wait", "--timeout=120s"]);
+        cluster.helm(&arguments).await.context("the operator is not installed").map(drop)
+    }
+
+    /// Takes the release away again. The CRD stays, as the chart has it.
+    ///
+    /// # Errors
+    /// When helm or the cluster refuses it.
+    pub async fn uninstall(&self, cluster: &Cluster) -> Result<()> {
+        let arguments = ["uninstall", &self.name, "--namespace", &self.namespace, "--ignore-not-found", "--wait", "--timeout=60s"];
+        cluster.helm(&arguments).await.map(drop)
+    }
+}
+
+/// Whether the cluster knows ProductionServices.
+pub async fn crd_exists(cluster: &Cluster) -> bool {
+    cluster.kubectl(&["get", "customresourcedefinition", CRD]).await.is_ok()
+}
+
+/// The repository's folder.
+///
+/// # Errors
+/// When the sources that this program was built from are gone.
+pub fn root() -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.canonicalize().with_context(|| format!("the sources are gone from {}", root.display()))
+}

@@ -1,0 +1,219 @@
+//! Where the demo plays: a bed of its own, a bed that is up already, or a cluster that the user names.
+
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+use plimsoll_bed::build::Part;
+use plimsoll_bed::stop::Stop;
+use plimsoll_bed::{Bed, Description, Options, host};
+use plimsoll_demo::cluster::Cluster;
+use plimsoll_demo::install::{CRD, Release, crd_exists};
+
+use crate::say::{say, step};
+
+/// Where the app lives. The demo makes this namespace, and takes it away again.
+pub const NAMESPACE: &str = "plimsoll-demo";
+/// Marks namespaces that an earlier demo has made and could not remove.
+const LABEL: &str = "plimsoll.dev/demo";
+
+/// What the environment asks for.
+pub enum Place {
+    /// The test bed with its real node.
+    Bed,
+    /// A context of the user's kubeconfig, and a registry that its nodes can pull from.
+    User {
+        /// The context's name.
+        context: String,
+        /// `host/path`
+        registry: String,
+    },
+}
+
+impl Place {
+    /// Reads `DEMO_CONTEXT` and `DEMO_REGISTRY`.
+    ///
+    /// # Errors
+    /// When only one of them is set.
+    pub fn from_environment() -> Result<Self> {
+        let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        match (read("DEMO_CONTEXT"), read("DEMO_REGISTRY")) {
+            (None, None) => Ok(Self::Bed),
+            (Some(context), Some(registry)) => Ok(Self::User { context, registry }),
+            (Some(context), None) => bail!(
+                "DEMO_CONTEXT={context} names your own cluster, and its nodes must be able to pull the demo's images: set DEMO_REGISTRY as \
+                 well, to a registry that you can push to, for example DEMO_CONTEXT={context} DEMO_REGISTRY=registry.example/demo make demo"
+            ),
+            (None, Some(_)) => bail!("DEMO_REGISTRY is for a cluster of your own: set DEMO_CONTEXT as well, or neither"),
+        }
+    }
+}
+
+/// A cluster with what the demo has put there so far, so that it can be taken away again at any moment.
+#[derive(Default)]
+pub struct Ground {
+    /// Ends the cluster when it is stopped; none where the cluster is somebody else's.
+    bed: Option<Bed>,
+    cluster: Option<Cluster>,
+    release: Option<Release>,
+    namespaces: Vec<String>,
+    installed: bool,
+    brought_crd: bool,
+}
+
+impl Ground {
+    /// The cluster, once there is one.
+    ///
+    /// # Errors
+    /// Before `prepare`.
+    pub fn cluster(&self) -> Result<&Cluster> {
+        self.cluster.as_ref().context("there is no cluster yet")
+    }
+
+    /// The release, once there is a cluster.
+    #[must_use]
+    pub fn release(&self) -> Option<&Release> {
+        self.release.as_ref()
+    }
+
+    /// Makes or finds the cluster, and the demo's namespaces in it.
+    ///
+    /// # Errors
+    /// When the bed does not start, the cluster does not answer, or somebody else's plimsoll runs in it.
+    pub async fn prepare(&mut self, place: &Place) -> Result<()> {
+        let release = |name: &str, namespace: &str, serves: &[&str]| Release {
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+            serves: serves.iter().map(|&name| name.to_owned()).collect(),
+        };
+        // In a cluster that others use, the operator sees the demo's namespace and nothing else.
+        let guest = release("plimsoll-demo", "plimsoll-demo-operator", &[NAMESPACE]);
+        let (cluster, release) = match place {
+            Place::User { context, registry } => {
+                // Of the bed only its tools: kubectl, helm, and crane for the images.
+                step("tools", "building kubectl, helm and crane, where they are missing", build_tools()).await?;
+                (Cluster::of_user(context, registry), guest)
+            }
+            Place::Bed => match running_bed()? {
+                Some(bed) => {
+                    say("bed", "using the bed that is up (make bed); it stays up");
+                    (Cluster::of_bed(&bed)?, guest)
+                }
+                None => {
+                    let start = Bed::start(Options { metrics_server: false, ..Options::real() });
+                    let bed = step("bed", "starting a Kubernetes with a real node on this machine", start).await?;
+                    let cluster = Cluster::of_bed(&bed)?;
+                    self.bed = Some(bed);
+                    (cluster, release("plimsoll", "plimsoll-system", &[]))
+                }
+            },
+        };
+        let version = cluster.kubectl(&["version", "--output=json"]).await.context("the cluster does not answer")?;
+        let version: serde_json::Value = serde_json::from_str(&version).context("kubectl's version cannot be read")?;
+        say("cluster", &format!("Kubernetes {}", version["serverVersion"]["gitVersion"].as_str().unwrap_or_default()));
+        self.brought_crd = !crd_exists(&cluster).await;
+        let namespaces = [NAMESPACE, release.namespace.as_str()];
+        remove_leftovers(&cluster, &release, &namespaces).await?;
+        refuse_others(&cluster).await?;
+        for namespace in namespaces {
+            self.namespaces.push(namespace.to_owned());
+            cluster.apply("default", &namespace_manifest(namespace)).await?;
+        }
+        (self.cluster, self.release) = (Some(cluster), Some(release));
+        Ok(())
+    }
+
+    /// From now on there is a release to be taken away.
+    pub fn begin_install(&mut self) {
+        self.installed = true;
+    }
+
+    /// Takes everything away that the demo has brought, but for what the chart leaves on purpose.
+    ///
+    /// # Errors
+    /// When something could not be removed; the message says what.
+    pub async fn clear(&mut self) -> Result<()> {
+        if let Some(bed) = self.bed.take() {
+            return step("bed", "taking the cluster away", bed.stop()).await;
+        }
+        let Some(cluster) = self.cluster.take() else { return Ok(()) };
+        let namespaces = std::mem::take(&mut self.namespaces);
+        step("cleanup", &format!("removing the release and the namespaces {}", namespaces.join(", ")), async {
+            // The apps first, while their operator is there: nothing depends on it, but so no half of it is seen.
+            for namespace in &namespaces {
+                if self.release.as_ref().is_some_and(|release| release.namespace == *namespace) && self.installed {
+                    let release = self.release.take().context("there is no release")?;
+                    release.uninstall(&cluster).await?;
+                }
+                cluster.kubectl(&["delete", "namespace", namespace, "--ignore-not-found", "--timeout=120s"]).await?;
+            }
+            anyhow::Ok(())
+        })
+        .await?;
+        if self.brought_crd && self.installed {
+            say("cleanup", &format!("the CRD stays, as the chart has it; to remove it too: kubectl delete crd {CRD}"));
+        }
+        Ok(())
+    }
+}
+
+/// Removes what an earlier demo left that was killed; namespaces of the same name that it did not make stop the demo.
+async fn remove_leftovers(cluster: &Cluster, release: &Release, namespaces: &[&str]) -> Result<()> {
+    let mut found = Vec::new();
+    for &namespace in namespaces {
+        let labels = cluster.field("default", &["namespace", namespace], "{.metadata.name} {.metadata.labels}").await;
+        if !labels.trim().is_empty() {
+            if !labels.contains(LABEL) {
+                bail!("the namespace {namespace} exists and is not of an earlier demo: the demo will not touch it; rename or delete it");
+            }
+            found.push(namespace);
+        }
+    }
+    if found.is_empty() {
+        return Ok(());
+    }
+    step("cleanup", &format!("removing what an earlier demo left in {}", found.join(", ")), async {
+        release.uninstall(cluster).await?;
+        let mut arguments = vec!["delete", "namespace", "--ignore-not-found", "--timeout=120s"];
+        arguments.extend(found);
+        cluster.kubectl(&arguments).await.map(drop)
+    })
+    .await
+}
+
+/// Two operators would fight over the demo's app.
+async fn refuse_others(cluster: &Cluster) -> Result<()> {
+    let names = "--output=jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}";
+    let arguments =
+        ["get", "deployments", "--all-namespaces", "--selector=app.kubernetes.io/name=plimsoll,app.kubernetes.io/managed-by=Helm", names];
+    let others = cluster.kubectl(&arguments).await.context("cannot see whether plimsoll runs in this cluster already")?;
+    if !others.trim().is_empty() {
+        bail!("plimsoll runs in this cluster already ({}): it and the demo's would fight over the demo's app", others.trim());
+    }
+    Ok(())
+}
+
+fn namespace_manifest(name: &str) -> String {
+    serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": { "name": name, "labels": { LABEL: "true", "pod-security.kubernetes.io/enforce": "restricted" } },
+    })
+    .to_string()
+}
+
+async fn build_tools() -> Result<()> {
+    tokio::task::spawn_blocking(|| {
+        Part::Kubectl.build(&Stop::default())?;
+        Part::Node.build(&Stop::default())
+    })
+    .await
+    .context("building the tools panicked")?
+}
+
+/// The bed that `make bed` has left running, if it has a real node.
+fn running_bed() -> Result<Option<Bed>> {
+    let Ok(directory) = fs::read_to_string(host::runtime_directory()?.join("up")) else { return Ok(None) };
+    let Ok(description) = Description::load(directory.trim().as_ref()) else { return Ok(None) };
+    let usable = description.is_held() && description.real_node;
+    usable.then(|| Bed::attach(&description.kubeconfig)).transpose()
+}

@@ -1,0 +1,28 @@
+//! What only real pods can show: pulls, crashes, memory, drains, numbers of real requests. Needs root; one bed for all scenarios.
+//!
+//! `cargo test --test node` runs all, `cargo test --test node crash` those with that word in their name.
+
+mod app;
+mod scenarios;
+mod world;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+use plimsoll_bed::host;
+
+/// More at once would starve the pods on two cores, and a starved pod is not ready.
+const AT_ONCE: usize = 3;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    let root = host::is_root();
+    if !root {
+        eprintln!("not run: the tests on the real node need root (network namespaces, mounts, cgroups); they are counted as ignored");
+    }
+    let trials: Vec<Trial> = scenarios::all().into_iter().map(|trial| trial.with_ignored_flag(!root)).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    world::end();
+    conclusion.exit_code()
+}

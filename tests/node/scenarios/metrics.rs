@@ -1,0 +1,40 @@
+//! Numbers decide.
+
+use anyhow::{Result, ensure};
+use plimsoll_demo::load;
+use serde_json::json;
+
+use super::{DECIDED, DEPLOYED};
+use crate::app::shop;
+use crate::world::{Place, says};
+
+const RATE: u32 = 50;
+
+/// A version that fails a fifth of its requests goes back by its numbers, and nobody loses a request on stable.
+pub async fn worse_version(place: Place) -> Result<()> {
+    let judged = |fail_percent: &str| {
+        json!({
+            "env": [{ "name": "FAIL_PERCENT", "value": fail_percent }],
+            "observability": { "metrics": { "port": "http" } },
+            "objectives": [{ "name": "availability", "errorRate": { "atMost": "1%" } }],
+            "rollout": { "analysis": { "warmUpSeconds": 0, "minRequests": 100 } },
+        })
+    };
+    place.apply(&shop(&place.shared.shop, judged("0"))).await?;
+    let before = place.settled("Stable", DEPLOYED).await?;
+    load::start(&place.shared.cluster, place.namespace, &place.shared.load, RATE).await?;
+    place.apply(&shop(&place.shared.shop, judged("20"))).await?;
+    let after = place.settled("RolledBack", DECIDED).await?;
+    ensure!(after.status.stable.revision == before.status.stable.revision, "stable has changed");
+    let gone = after.status.quarantined.first().map(|gone| gone.reason.clone()).unwrap_or_default();
+    says(&gone, &["rolled back at ", "requests failed", &before.status.stable.revision])?;
+
+    let selector = place.field(&["service", "shop"], "{.spec.selector}").await;
+    says(&selector, &[&before.status.stable.revision])?;
+    let summary = load::summary(&place.shared.cluster, place.namespace).await?;
+    ensure!(summary.unanswered == 0, "{} requests had no answer: {}", summary.unanswered, summary.last_error);
+    // Both revisions are the image `1`: all failures are the candidate's.
+    let failed = summary.version("1").failed;
+    ensure!(failed > 0 && failed * 10 < summary.sent, "{failed} of {} requests failed", summary.sent);
+    Ok(())
+}

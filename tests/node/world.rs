@@ -1,0 +1,182 @@
+//! The bed that all scenarios share, with the operator installed in it by helm; each scenario has a namespace of its own.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use libtest_mimic::{Failed, Trial};
+use plimsoll_bed::{Bed, Options};
+use plimsoll_demo::cluster::Cluster;
+use plimsoll_demo::diagnosis::diagnose;
+use plimsoll_demo::images::{self, Apps};
+use plimsoll_demo::install::Release;
+use plimsoll_demo::service::{Service, Watch};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio::sync::RwLock;
+
+/// The program under test, built by cargo with this test.
+const OPERATOR: &str = env!("CARGO_BIN_EXE_plimsoll");
+
+struct World {
+    runtime: Runtime,
+    bed: Mutex<Option<Bed>>,
+    shared: Shared,
+    /// Held alone by scenarios that take the node or the operator from all others.
+    turn: RwLock<()>,
+}
+
+/// What every scenario gets.
+#[derive(Clone)]
+pub struct Shared {
+    /// The bed's cluster.
+    pub cluster: Cluster,
+    /// The operator.
+    pub release: Release,
+    /// Programs to make images of.
+    pub apps: Apps,
+    /// The shop as it should be.
+    pub shop: String,
+    /// The load generator's image.
+    pub load: String,
+}
+
+/// Whether others may run at the same time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Beside others.
+    Shared,
+    /// Alone.
+    Alone,
+}
+
+/// Started by the first scenario that runs, so that listing starts nothing. An error is everybody's.
+static WORLD: OnceLock<Result<World, String>> = OnceLock::new();
+
+/// Ends the bed and waits until nothing is left of it.
+pub fn end() {
+    let Some(Ok(world)) = WORLD.get() else { return };
+    if let Some(bed) = world.bed.lock().unwrap().take() {
+        world.runtime.block_on(bed.stop()).unwrap();
+    }
+}
+
+/// A scenario as a test. Its namespace is called as it is.
+pub fn scenario<F: Future<Output = Result<()>>>(name: &'static str, turn: Turn, run: impl FnOnce(Place) -> F + Send + 'static) -> Trial {
+    Trial::test(name.replace('-', "_"), move || {
+        let world = WORLD.get_or_init(|| start().map_err(|error| format!("{error:#}"))).as_ref().map_err(Failed::from)?;
+        world.runtime.block_on(async {
+            let (_together, _alone) = match turn {
+                Turn::Shared => (Some(world.turn.read().await), None),
+                Turn::Alone => (None, Some(world.turn.write().await)),
+            };
+            let place = Place { namespace: name, shared: world.shared.clone() };
+            let result = async { run(place.create().await?).await }.await;
+            let told = match &result {
+                Ok(()) => String::new(),
+                Err(_) => diagnose(&place.shared.cluster, &place.shared.release, &[name]).await,
+            };
+            // Its pods would take processor time from the others.
+            place.remove().await?;
+            result.map_err(|error| Failed::from(format!("{error:#}\n{told}")))
+        })
+    })
+}
+
+fn start() -> Result<World> {
+    let runtime = Runtime::new().context("no runtime")?;
+    let (bed, shared) = runtime.block_on(async {
+        let bed = Bed::start_or_attach(Options { fake_nodes: 1, ..Options::real() }).await?;
+        let cluster = Cluster::of_bed(&bed)?;
+        let apps = images::build_apps(&PathBuf::from(OPERATOR).with_file_name("demo-apps"))?;
+        let operator = images::push_operator(&cluster, OPERATOR.as_ref())?;
+        let release = Release { name: "plimsoll".into(), namespace: "plimsoll-system".into(), serves: Vec::new() };
+        cluster.apply("default", &namespace(&release.namespace)).await?;
+        release.install(&cluster, &operator).await?;
+        let (shop, load) = (images::push_shop(&cluster, &apps, "1", &[])?, images::push_load(&cluster, &apps)?);
+        anyhow::Ok((bed, Shared { cluster, release, apps, shop, load }))
+    })?;
+    Ok(World { runtime, bed: Mutex::new(Some(bed)), shared, turn: RwLock::new(()) })
+}
+
+fn namespace(name: &str) -> String {
+    let labels = json!({ "pod-security.kubernetes.io/enforce": "restricted" });
+    json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } }).to_string()
+}
+
+/// A scenario's namespace.
+#[derive(Clone)]
+pub struct Place {
+    /// Its name.
+    pub namespace: &'static str,
+    /// What all scenarios share.
+    pub shared: Shared,
+}
+
+impl Place {
+    async fn create(&self) -> Result<Self> {
+        self.shared.cluster.apply("default", &namespace(self.namespace)).await?;
+        Ok(self.clone())
+    }
+
+    async fn remove(&self) -> Result<()> {
+        self.shared.cluster.kubectl(&["delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=120s"]).await.map(drop)
+    }
+
+    /// `kubectl apply`.
+    pub async fn apply(&self, service: &Value) -> Result<()> {
+        self.shared.cluster.apply(self.namespace, &service.to_string()).await.map(drop)
+    }
+
+    /// A field of an object here.
+    pub async fn field(&self, object: &[&str], path: &str) -> String {
+        self.shared.cluster.field(self.namespace, object, path).await
+    }
+
+    /// Watches the service `name`.
+    pub fn watch(&self, name: &str) -> Result<Watch<Service>> {
+        Watch::start(&self.shared.cluster, self.namespace, &["productionservices", name])
+    }
+
+    /// Waits until the service `shop` is in `phase` with its present spec. Another end than that is an error at once.
+    pub async fn settled(&self, phase: &str, limit: Duration) -> Result<Service> {
+        let service = self.until(limit, |service| ["Stable", "RolledBack", "Blocked"].iter().any(|phase| service.is(phase))).await?;
+        if !service.is(phase) {
+            bail!("the service is {} instead of {phase}: {}", service.status.phase, service.status.message);
+        }
+        Ok(service)
+    }
+
+    /// Waits until the service `shop` is as `wanted`.
+    pub async fn until(&self, limit: Duration, mut wanted: impl FnMut(&Service) -> bool) -> Result<Service> {
+        let mut watch = self.watch("shop")?;
+        let mut latest = Service::default();
+        let seen = tokio::time::timeout(limit, async {
+            while !wanted(&latest) {
+                latest = watch.next(limit).await?;
+            }
+            anyhow::Ok(())
+        });
+        match seen.await {
+            Ok(Ok(())) => Ok(latest),
+            Ok(Err(error)) => Err(error),
+            Err(_) => bail!("not within {} s; last seen: {} {}", limit.as_secs(), latest.status.phase, latest.status.message),
+        }
+    }
+
+    /// The shop's answer to a request through its Service.
+    pub async fn visit(&self) -> Result<Value> {
+        let path = format!("/api/v1/namespaces/{}/services/shop:8080/proxy/", self.namespace);
+        let body = self.shared.cluster.kubectl(&["get", "--raw", &path]).await?;
+        serde_json::from_str(&body).context("the shop answers something else")
+    }
+}
+
+/// The sentence says it.
+pub fn says(sentence: &str, words: &[&str]) -> Result<()> {
+    for word in words {
+        anyhow::ensure!(sentence.contains(word), "{word:?} is not in: {sentence}");
+    }
+    Ok(())
+}

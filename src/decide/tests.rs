@@ -149,7 +149,9 @@ impl World {
         self.count += 1;
         let (uid, resource_version) = (self.count.to_string(), self.count.to_string());
         match write {
-            Write::Create { key, body } | Write::Apply { key, body, .. } => self.put(key, Child { uid, resource_version, ours: true, deleting: false, body }),
+            Write::Create { key, body } | Write::Apply { key, body, .. } => {
+                self.put(key, Child { uid, resource_version, ours: true, deleting: false, body })
+            }
             Write::Delete { key, .. } => {
                 self.snapshot.children.remove(&key);
                 self.snapshot.records.retain(|revision, _| key != ObjectKey::new(Kind::ConfigMap, format!("shop-{revision}")));
@@ -560,6 +562,7 @@ fn what_was_added_is_named_for_removal() {
     child.body["metadata"]["labels"]["team"] = "blue".into();
     world.snapshot.children.insert(key, child);
     let decision = world.decide();
-    let removed: Vec<_> = decision.writes.iter().filter_map(|write| if let Write::Apply { remove, .. } = write { Some(remove) } else { None }).collect();
+    let removed: Vec<_> =
+        decision.writes.iter().filter_map(|write| if let Write::Apply { remove, .. } = write { Some(remove) } else { None }).collect();
     assert_eq!(removed, [&["/spec/ports/1".to_owned()]]);
 }

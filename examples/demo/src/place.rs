@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result, bail};
-use plimsoll_bed::build::Part;
+use plimsoll_bed::build::{Part, build_crane};
 use plimsoll_bed::stop::Stop;
 use plimsoll_bed::{Bed, Description, Options, host};
 use plimsoll_demo::cluster::Cluster;
@@ -203,7 +203,7 @@ fn namespace_manifest(name: &str) -> String {
 async fn build_tools() -> Result<()> {
     tokio::task::spawn_blocking(|| {
         Part::Kubectl.build(&Stop::default())?;
-        Part::Node.build(&Stop::default())
+        build_crane(&Stop::default())
     })
     .await
     .context("building the tools panicked")?

@@ -21,35 +21,35 @@ pub struct Scenario {
     /// The namespace, also the operator's own and the name of its roles.
     pub namespace: &'static str,
     kubeconfig: PathBuf,
+    serves: &'static [&'static str],
 }
 
 impl Scenario {
     /// Makes the namespace and grants the rights.
     pub async fn new(namespace: &'static str) -> Self {
         let bed = bed_with_namespace(namespace).await;
-        let chart = repository().join("charts/plimsoll");
-        let names = format!("fullnameOverride={namespace}");
         let served = format!("namespaces={{{namespace}}}");
-        let mut arguments = vec![
-            "template",
-            "plimsoll",
-            chart.to_str().unwrap(),
-            "--namespace",
-            namespace,
-            "--set",
-            &names,
-            "--set",
-            &served,
-            "--set",
-            "crds.install=false",
-        ];
-        for template in ["rbac-operator", "rbac-lease", "service-account"] {
-            arguments.extend(["--show-only", Box::leak(format!("templates/{template}.yaml").into_boxed_str())]);
-        }
-        let rights = bed.helm(&arguments).await.expect("the chart");
+        let templates = ["rbac-operator", "rbac-lease", "service-account"];
+        Self::granted(bed, namespace, &["--set", &served], &templates, Box::leak(Box::new([namespace]))).await
+    }
+
+    /// As `new`, with the chart's defaults: the operator serves every namespace of this bed and watches its nodes. No other operator may run there.
+    pub async fn everywhere(bed: &'static Bed, namespace: &'static str) -> Self {
+        bed.kubectl(&["create", "namespace", namespace]).await.expect("a namespace");
+        Self::granted(bed, namespace, &[], &["rbac-operator", "rbac-lease", "rbac-nodes", "service-account"], &[]).await
+    }
+
+    async fn granted(
+        bed: &'static Bed,
+        namespace: &'static str,
+        values: &[&str],
+        templates: &[&str],
+        serves: &'static [&'static str],
+    ) -> Self {
+        let rights = chart(bed, namespace, values, templates).await;
         bed.kubectl_with_input(&["apply", "--filename=-"], &rights).await.expect("the chart's rights");
         let kubeconfig = bed.kubeconfig_for_service_account(namespace, namespace).await.expect("a kubeconfig");
-        Self { bed, namespace, kubeconfig }
+        Self { bed, namespace, kubeconfig, serves }
     }
 
     /// The user that the operator is in the audit log.
@@ -63,7 +63,8 @@ impl Scenario {
         let log = self.bed.directory().join(format!("{}-{name}.log", self.namespace));
         let child = Command::new(env!("CARGO_BIN_EXE_plimsoll"))
             .arg("run")
-            .args(["--kubeconfig", self.kubeconfig.to_str().unwrap(), "--watch-namespaces", self.namespace])
+            .args(["--kubeconfig", self.kubeconfig.to_str().unwrap()])
+            .args(if self.serves.is_empty() { vec!["--watch-nodes"] } else { vec!["--watch-namespaces", self.namespace] })
             .args(["--metrics-address", &format!("127.0.0.1:{port}"), "--log-level", "info,plimsoll=debug"])
             .env("POD_NAMESPACE", self.namespace)
             .env("POD_NAME", name)
@@ -115,6 +116,18 @@ impl Scenario {
     }
 }
 
+/// What the chart makes by these templates, for an operator of this name in a namespace of this name.
+pub async fn chart(bed: &Bed, namespace: &str, values: &[&str], templates: &[&str]) -> String {
+    let chart = repository().join("charts/plimsoll");
+    let names = format!("fullnameOverride={namespace}");
+    let shown: Vec<_> = templates.iter().map(|template| format!("--show-only=templates/{template}.yaml")).collect();
+    let mut arguments =
+        vec!["template", "plimsoll", chart.to_str().unwrap(), "--namespace", namespace, "--set", &names, "--set", "crds.install=false"];
+    arguments.extend(values);
+    arguments.extend(shown.iter().map(String::as_str));
+    bed.helm(&arguments).await.expect("the chart")
+}
+
 /// A running operator. Dropping it kills it.
 pub struct Operator {
     child: Child,
@@ -145,6 +158,23 @@ impl Operator {
     /// Waits until it leads.
     pub async fn leads(&self) {
         until("the operator leads", async || self.metric("plimsoll_leader").await.filter(|leads| (*leads - 1.0).abs() < 0.5)).await;
+    }
+
+    /// Memory of its process, in KiB, by the name that `/proc/PID/status` gives it: `VmRSS` now, `VmHWM` at most, `RssAnon` without its program's file.
+    pub fn memory(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the operator runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("this kind of memory is counted");
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Its `VmHWM` counts anew from now on.
+    pub fn forget_peak_memory(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").expect("the peak can be reset");
+    }
+
+    /// Whether it is still the process that was started.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// What it has logged so far.

@@ -6,26 +6,44 @@ mod admission;
 mod docs;
 mod harness;
 mod operator;
+mod rights;
 mod rollouts;
+mod silence;
 mod steady_state;
 mod world;
 
 use plimsoll_bed::{Bed, Options};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 /// The one bed of this binary, with the definition installed. It ends with the process.
 pub async fn bed() -> &'static Bed {
     static BED: OnceCell<Bed> = OnceCell::const_new();
     BED.get_or_init(|| async {
         let bed = Bed::start_or_attach(Options::default()).await.expect("a bed");
-        let definition = repository().join("crds");
-        bed.kubectl(&["apply", "--filename", definition.to_str().unwrap()]).await.expect("the definition");
-        bed.kubectl(&["wait", "--for=condition=Established", "crd/productionservices.plimsoll.dev", "--timeout=60s"])
-            .await
-            .expect("established");
+        define(&bed).await;
         bed
     })
     .await
+}
+
+/// Another bed, for operators that serve all of its namespaces. It is held by one test at a time.
+pub async fn quiet_bed() -> (&'static Bed, MutexGuard<'static, ()>) {
+    static TURN: Mutex<()> = Mutex::const_new(());
+    static BED: OnceCell<Bed> = OnceCell::const_new();
+    let turn = TURN.lock().await;
+    let start = async || {
+        let bed = Bed::start(Options::default()).await.expect("a bed");
+        define(&bed).await;
+        bed
+    };
+    (BED.get_or_init(start).await, turn)
+}
+
+async fn define(bed: &Bed) {
+    let definition = repository().join("crds");
+    bed.kubectl(&["apply", "--filename", definition.to_str().unwrap()]).await.expect("the definition");
+    let established = ["wait", "--for=condition=Established", "crd/productionservices.plimsoll.dev", "--timeout=60s"];
+    bed.kubectl(&established).await.expect("established");
 }
 
 /// The bed, and a namespace in it that did not exist before.

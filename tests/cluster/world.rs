@@ -3,11 +3,9 @@
 //! A fake pod's image tag says how it fares: `fails-50` answers half of its requests with an error, `slow` takes two seconds, `silent` has no
 //! metrics; tags of the bed's own (`crash-loop`, `never-ready` …) are its pods' fate. Every other tag is a healthy version.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Deref;
-use std::sync::{Mutex, Once};
-use std::time::Instant;
+use std::sync::Once;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
@@ -26,7 +24,8 @@ const REQUESTS_PER_SECOND: f64 = 400.0;
 /// A scenario with an operator that leads.
 pub struct World {
     scenario: Scenario,
-    _operator: Operator,
+    /// The operator.
+    pub operator: Operator,
 }
 
 impl Deref for World {
@@ -43,8 +42,13 @@ impl World {
         static METRICS: Once = Once::new();
         let scenario = Scenario::new(namespace).await;
         METRICS.call_once(|| serve_metrics(scenario.bed));
+        Self::of(scenario).await
+    }
+
+    /// This scenario with an operator; nobody plays its pods' metrics.
+    pub async fn of(scenario: Scenario) -> Self {
         let operator = scenario.operator("world").await;
-        Self { scenario, _operator: operator }
+        Self { scenario, operator }
     }
 
     /// Applies an object.
@@ -109,9 +113,7 @@ fn serve_metrics(bed: &'static Bed) {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.block_on(async move {
-            let kubeconfig = Kubeconfig::read_from(bed.kubeconfig()).unwrap();
-            let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-            let pods = Api::<Pod>::all(kube::Client::try_from(config).unwrap());
+            let pods = pods(bed).await;
             let listener = tokio::net::TcpListener::bind(("0.0.0.0", METRICS_PORT)).await.expect("the port of the fake pods' metrics");
             loop {
                 let Ok((mut connection, _)) = listener.accept().await else { continue };
@@ -120,36 +122,39 @@ fn serve_metrics(bed: &'static Bed) {
                     let address = connection.local_addr().unwrap().ip();
                     let mut request = [0; 4096];
                     let _ = connection.read(&mut request).await;
-                    let _ = connection.write_all(answer(&pods, address).await.as_bytes()).await;
+                    let Some((tag, seconds)) = played(&pods, address).await else { return };
+                    let body = metrics(&tag, seconds);
+                    let head = format!(
+                        "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                        body.len()
+                    );
+                    let _ = connection.write_all((head + &body).as_bytes()).await;
                 });
             }
         });
     });
 }
 
-async fn answer(pods: &Api<Pod>, address: IpAddr) -> String {
-    static SEEN: Mutex<BTreeMap<IpAddr, (String, Instant)>> = Mutex::new(BTreeMap::new());
-    let known = SEEN.lock().unwrap().get(&address).cloned();
-    let (tag, since) = match known {
-        Some(pod) => pod,
-        None => {
-            let list = pods.list(&ListParams::default().fields(&format!("status.podIP={address}"))).await.unwrap();
-            let image =
-                list.items.first().and_then(|pod| pod.spec.as_ref()).map(|spec| spec.containers[0].image.clone().unwrap_or_default());
-            let pod = (image.unwrap_or_default().rsplit(':').next().unwrap_or_default().to_owned(), Instant::now());
-            SEEN.lock().unwrap().insert(address, pod.clone());
-            pod
-        }
-    };
-    let body = metrics(&tag, since.elapsed().as_secs_f64());
-    format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
+/// All pods of the bed, as its administrator sees them.
+pub async fn pods(bed: &Bed) -> Api<Pod> {
+    let kubeconfig = Kubeconfig::read_from(bed.kubeconfig()).unwrap();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    Api::<Pod>::all(kube::Client::try_from(config).unwrap())
 }
 
+/// Who is played at this address: its image's tag, and the seconds since it started. Addresses are given out again: nothing is remembered.
+pub async fn played(pods: &Api<Pod>, address: IpAddr) -> Option<(String, f64)> {
+    let found = pods.list(&ListParams::default().fields(&format!("status.podIP={address}"))).await.ok()?;
+    let pod = found.items.into_iter().find(|pod| pod.metadata.deletion_timestamp.is_none())?;
+    let image = pod.spec?.containers.first()?.image.clone()?;
+    let started = pod.status?.start_time?.0.as_millisecond();
+    let now = std::time::UNIX_EPOCH.elapsed().ok()?.as_secs_f64();
+    Some((image.rsplit(':').next()?.to_owned(), now - started as f64 / 1000.0))
+}
+
+/// The page of a pod with this tag, so long after it started.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of requests")]
-fn metrics(tag: &str, seconds: f64) -> String {
+pub fn metrics(tag: &str, seconds: f64) -> String {
     let failing = tag.strip_prefix("fails-").and_then(|percent| percent.parse::<f64>().ok()).unwrap_or(0.0) / 100.0;
     let requests = (seconds * REQUESTS_PER_SECOND) as u64;
     let failures = (seconds * REQUESTS_PER_SECOND * failing) as u64;

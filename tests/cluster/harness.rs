@@ -29,7 +29,6 @@ impl Scenario {
     pub async fn new(namespace: &'static str) -> Self {
         let bed = bed_with_namespace(namespace).await;
         let served = format!("namespaces={{{namespace}}}");
-<<<<<<< HEAD
         let templates = ["rbac-operator", "rbac-lease", "service-account"];
         Self::granted(bed, namespace, &["--set", &served], &templates, Box::leak(Box::new([namespace]))).await
     }
@@ -42,25 +41,6 @@ impl Scenario {
 
     async fn granted(bed: &'static Bed, namespace: &'static str, values: &[&str], templates: &[&str], serves: &'static [&'static str]) -> Self {
         let rights = chart(bed, namespace, values, templates).await;
-=======
-        let mut arguments = vec![
-            "template",
-            "plimsoll",
-            chart.to_str().unwrap(),
-            "--namespace",
-            namespace,
-            "--set",
-            &names,
-            "--set",
-            &served,
-            "--set",
-            "crds.install=false",
-        ];
-        for template in ["rbac-operator", "rbac-lease", "service-account"] {
-            arguments.extend(["--show-only", Box::leak(format!("templates/{template}.yaml").into_boxed_str())]);
-        }
-        let rights = bed.helm(&arguments).await.expect("the chart");
->>>>>>> main
         bed.kubectl_with_input(&["apply", "--filename=-"], &rights).await.expect("the chart's rights");
         let kubeconfig = bed.kubeconfig_for_service_account(namespace, namespace).await.expect("a kubeconfig");
         Self { bed, namespace, kubeconfig, serves }

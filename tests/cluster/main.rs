@@ -5,6 +5,7 @@
 mod admission;
 mod docs;
 mod harness;
+mod hostile;
 mod operator;
 mod rights;
 mod rollouts;

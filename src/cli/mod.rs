@@ -1,5 +1,7 @@
 //! The command line: one file per subcommand.
 
+#![allow(clippy::doc_markdown, reason = "the doc comments of arguments are the help, word for word")]
+
 mod cluster;
 mod crd;
 mod document;

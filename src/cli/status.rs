@@ -84,7 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             client: cluster::client(config)?,
             clock: Clock,
         };
-        session.run().await
+        Box::pin(session.run()).await
     })?;
     Ok(ExitCode::from(standing.code()))
 }
@@ -102,7 +102,7 @@ struct Session<'a> {
 enum News {
     Service(Box<ProductionService>),
     Deleted,
-    Pod(watcher::Event<Pod>),
+    Pod(Box<watcher::Event<Pod>>),
     PodsHidden(String),
     Failed(kube::Error),
     Tick,
@@ -114,7 +114,7 @@ impl Session<'_> {
         let service = self.service().await?;
         let Arguments { watch, timeout, .. } = self.arguments;
         if *watch || timeout.is_some() {
-            return self.follow(service).await;
+            return Box::pin(self.follow(service)).await;
         }
         let report = Report::of(&service, &self.pods().await, self.clock.now());
         self.show(&report)?;
@@ -202,7 +202,7 @@ impl Session<'_> {
             match next {
                 News::Service(newer) => service = *newer,
                 News::Deleted => return Err(anyhow!("{} was deleted", self.arguments.name)),
-                News::Pod(event) => take_in(event, &mut pods, &mut fresh),
+                News::Pod(event) => take_in(*event, &mut pods, &mut fresh),
                 News::PodsHidden(why) => pods = Err(why),
                 News::Failed(error) => return Err(cluster::explained(error, "watch ProductionServices", &self.server)),
                 News::Tick => {}
@@ -217,17 +217,16 @@ impl Session<'_> {
         let services = watcher(api, named).default_backoff().filter_map(async |event| match event {
             Ok(watcher::Event::Apply(service) | watcher::Event::InitApply(service)) => Some(News::Service(Box::new(service))),
             Ok(watcher::Event::Delete(_)) => Some(News::Deleted),
-            Ok(watcher::Event::Init | watcher::Event::InitDone) => None,
             // A connection that broke is made again by the watcher; what was refused stays refused.
             Err(
                 watcher::Error::InitialListFailed(error @ kube::Error::Api(_))
                 | watcher::Error::WatchStartFailed(error @ kube::Error::Api(_)),
             ) => Some(News::Failed(error)),
-            Err(_) => None,
+            Ok(watcher::Event::Init | watcher::Event::InitDone) | Err(_) => None,
         });
         let labels = watcher::Config::default().labels(&self.pod_labels());
         let pods = watcher(self.pod_api(), labels).default_backoff().filter_map(async |event| match event {
-            Ok(event) => Some(News::Pod(event)),
+            Ok(event) => Some(News::Pod(Box::new(event))),
             Err(watcher::Error::InitialListFailed(error @ kube::Error::Api(_))) => {
                 Some(News::PodsHidden(cluster::explained(error, "list pods", &self.server).to_string()))
             }

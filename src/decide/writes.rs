@@ -70,8 +70,8 @@ pub fn difference(wanted: &BTreeMap<ObjectKey, Value>, children: &BTreeMap<Objec
         match children.get(key) {
             None => writes.push(Write::Create { key: key.clone(), body: body.clone() }),
             Some(child) if !child.ours || child.deleting => {}
-            // A record is immutable; its contents are not watched. It exists, that is all there is to compare.
-            Some(child) if key.kind == Kind::ConfigMap && owner(&child.body) == owner(body) => {}
+            // A record is immutable; its contents are not watched. Whose it is and how it is found are all there is to compare.
+            Some(child) if key.kind == Kind::ConfigMap && owner(&child.body) == owner(body) && has_labels(body, &child.body) => {}
             Some(child) if matches(body, &child.body) => {}
             Some(child) => {
                 let guarded = takes_away(key.kind, body, &child.body);
@@ -89,6 +89,11 @@ pub fn difference(wanted: &BTreeMap<ObjectKey, Value>, children: &BTreeMap<Objec
         resource_version: child.resource_version.clone(),
     }));
     writes
+}
+
+fn has_labels(wanted: &Value, live: &Value) -> bool {
+    let labels = wanted["metadata"]["labels"].as_object();
+    labels.is_none_or(|labels| labels.iter().all(|(name, value)| live["metadata"]["labels"][name] == *value))
 }
 
 fn owner(body: &Value) -> (&Value, &Value) {

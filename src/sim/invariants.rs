@@ -80,6 +80,7 @@ impl Auditor {
     /// The status was lost.
     pub(super) fn forget(&mut self) {
         self.forgotten = true;
+        self.sent_back.clear();
     }
 
     /// An operator begins a round.

@@ -16,7 +16,9 @@ pub(super) fn status(world: &mut World, before: Option<&ProductionServiceStatus>
     let words = |status: &ProductionServiceStatus| {
         status.message.as_deref().unwrap_or_default().replace(|letter: char| letter.is_ascii_digit(), "")
     };
-    if before.is_some_and(|before| place(before) == place(now) && words(before) == words(now)) {
+    let same_words = before.is_some_and(|before| words(before) == words(now));
+    let same_phase = before.is_some_and(|before| before.phase == now.phase && before.step == now.step);
+    if same_words && (same_phase || before.is_some_and(|before| place(before) == place(now))) {
         return;
     }
     let (phase, step, stage) = place(now);

@@ -39,7 +39,13 @@ impl Scenario {
         Self::granted(bed, namespace, &[], &["rbac-operator", "rbac-lease", "rbac-nodes", "service-account"], &[]).await
     }
 
-    async fn granted(bed: &'static Bed, namespace: &'static str, values: &[&str], templates: &[&str], serves: &'static [&'static str]) -> Self {
+    async fn granted(
+        bed: &'static Bed,
+        namespace: &'static str,
+        values: &[&str],
+        templates: &[&str],
+        serves: &'static [&'static str],
+    ) -> Self {
         let rights = chart(bed, namespace, values, templates).await;
         bed.kubectl_with_input(&["apply", "--filename=-"], &rights).await.expect("the chart's rights");
         let kubeconfig = bed.kubeconfig_for_service_account(namespace, namespace).await.expect("a kubeconfig");
@@ -115,7 +121,8 @@ pub async fn chart(bed: &Bed, namespace: &str, values: &[&str], templates: &[&st
     let chart = repository().join("charts/plimsoll");
     let names = format!("fullnameOverride={namespace}");
     let shown: Vec<_> = templates.iter().map(|template| format!("--show-only=templates/{template}.yaml")).collect();
-    let mut arguments = vec!["template", "plimsoll", chart.to_str().unwrap(), "--namespace", namespace, "--set", &names, "--set", "crds.install=false"];
+    let mut arguments =
+        vec!["template", "plimsoll", chart.to_str().unwrap(), "--namespace", namespace, "--set", &names, "--set", "crds.install=false"];
     arguments.extend(values);
     arguments.extend(shown.iter().map(String::as_str));
     bed.helm(&arguments).await.expect("the chart")

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use plimsoll_bed::audit::Request;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::harness::{Scenario, until};
@@ -44,13 +44,10 @@ async fn drift_is_repaired_and_what_others_added_stays() {
     scenario.apply(&service("cart", "1", "")).await;
     let stable = scenario.stable("cart").await;
     let deployment = format!("cart-{}", stable["status"]["stable"]["revision"].as_str().unwrap());
+    let selector = scenario.get("service", "cart").await.unwrap()["spec"]["selector"].clone();
     scenario.kubectl(&["annotate", "service", "cart", "team.example/note=ours"]).await;
     scenario.kubectl(&["patch", "service", "cart", "--type=merge", "--patch", r#"{"spec":{"selector":{"app":"other"}}}"#]).await;
-    let repaired = scenario
-        .object_until("service", "cart", "the selector is back", |object| {
-            object["spec"]["selector"] == json!({"plimsoll.dev/service": "cart"})
-        })
-        .await;
+    let repaired = scenario.object_until("service", "cart", "the selector is back", |object| object["spec"]["selector"] == selector).await;
     assert_eq!(repaired["metadata"]["annotations"]["team.example/note"], "ours");
     scenario.kubectl(&["scale", "deployment", &deployment, "--replicas=0"]).await;
     scenario.object_until("deployment", &deployment, "the pods are back", |object| object["status"]["readyReplicas"] == 2).await;
@@ -73,7 +70,7 @@ async fn a_foreign_object_is_left_alone_until_it_goes_or_is_handed_over() {
     let scenario = Scenario::new("operator-conflict").await;
     for name in ["cart", "shop"] {
         let foreign = format!(
-            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  selector: {{app: legacy}}\n  ports: [{{port: 80}}]\n"
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  selector: {{app: legacy}}\n  ports: [{{name: http, port: 8080}}]\n"
         );
         scenario.apply(&foreign).await;
     }

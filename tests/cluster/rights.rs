@@ -58,15 +58,19 @@ fn rights_of(request: &Request) -> Vec<Right> {
 
 /// The rights that the operator's service account is bound to.
 fn granted(yaml: &str) -> BTreeSet<Right> {
-    let objects: Vec<Value> =
-        serde_yaml::Deserializer::from_str(yaml).map(|document| Value::deserialize(document).unwrap()).filter(|object| !object.is_null()).collect();
-    let is_bound = |binding: &&Value| binding["subjects"].as_array().is_some_and(|subjects| subjects.iter().any(|subject| subject["name"] == NAME));
+    let objects: Vec<Value> = serde_yaml::Deserializer::from_str(yaml)
+        .map(|document| Value::deserialize(document).unwrap())
+        .filter(|object| !object.is_null())
+        .collect();
+    let is_bound =
+        |binding: &&Value| binding["subjects"].as_array().is_some_and(|subjects| subjects.iter().any(|subject| subject["name"] == NAME));
     let bound: BTreeSet<(&str, &str)> = objects
         .iter()
         .filter(is_bound)
         .map(|binding| (binding["roleRef"]["kind"].as_str().unwrap(), binding["roleRef"]["name"].as_str().unwrap()))
         .collect();
-    let texts = |value: &Value| -> Vec<String> { value.as_array().into_iter().flatten().map(|text| text.as_str().unwrap().to_owned()).collect() };
+    let texts =
+        |value: &Value| -> Vec<String> { value.as_array().into_iter().flatten().map(|text| text.as_str().unwrap().to_owned()).collect() };
     let roles = objects.iter().filter(|role| bound.contains(&(role["kind"].as_str().unwrap(), role["metadata"]["name"].as_str().unwrap())));
     let mut rights = BTreeSet::new();
     for rule in roles.flat_map(|role| role["rules"].as_array().unwrap()) {
@@ -144,7 +148,9 @@ async fn rollouts(world: &World) {
 async fn repairs(world: &World) {
     let revision = settled(world, "shop", &spec("4")).await;
     let own = format!("shop-{revision}");
-    for (kind, name) in [("service", "shop"), ("serviceaccount", "shop"), ("poddisruptionbudget", &own), ("configmap", &own), ("deployment", &own)] {
+    for (kind, name) in
+        [("service", "shop"), ("serviceaccount", "shop"), ("poddisruptionbudget", &own), ("configmap", &own), ("deployment", &own)]
+    {
         let uid = world.get(kind, name).await["metadata"]["uid"].clone();
         world.kubectl(&["delete", kind, name]).await;
         world.until(kind, name, "came back", |object| object.is_object() && object["metadata"]["uid"] != uid).await;
@@ -159,7 +165,11 @@ async fn conflicts(world: &World) {
     world.object(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "cart"}})).await;
     world.service("cart", &spec("1")).await;
     for round in 0..2 {
-        world.until("psvc", "cart", "met a foreign object", |service| service["status"]["message"].to_string().contains("serviceaccounts cart")).await;
+        world
+            .until("psvc", "cart", "met a foreign object", |service| {
+                service["status"]["message"].to_string().contains("serviceaccounts cart")
+            })
+            .await;
         if round == 0 {
             world.kubectl(&["delete", "serviceaccount", "cart"]).await;
             world.phase("cart", "Stable").await;
@@ -172,7 +182,9 @@ async fn conflicts(world: &World) {
     // The same sentence for the same service again: the event is counted up.
     for tag in ["a", "b", "a", "b"] {
         world.service("teller", &spec(tag)).await;
-        world.until("psvc", "teller", "saw it", |service| service["status"]["observedGeneration"] == service["metadata"]["generation"]).await;
+        world
+            .until("psvc", "teller", "saw it", |service| service["status"]["observedGeneration"] == service["metadata"]["generation"])
+            .await;
     }
     world.phase("teller", "Stable").await;
 }

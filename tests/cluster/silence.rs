@@ -48,7 +48,11 @@ async fn a_settled_cluster_hears_nothing_but_the_lease() {
         }
     }
     for (name, operator) in [("leader", &leader), ("other replica", &follower)] {
-        println!("  {name}: {} KiB resident, {} KiB of them its own (without services {empty} KiB)", operator.memory("VmRSS"), operator.memory("RssAnon"));
+        println!(
+            "  {name}: {} KiB resident, {} KiB of them its own (without services {empty} KiB)",
+            operator.memory("VmRSS"),
+            operator.memory("RssAnon")
+        );
     }
     let noise: Vec<_> = rest.iter().filter(|request| !goes_on(request)).collect();
     assert!(noise.is_empty(), "{noise:#?}");

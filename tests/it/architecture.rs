@@ -22,7 +22,7 @@ const ARROWS: [(&str, &[&str]); 6] = [
 ];
 
 /// What the pure folders must not name: I/O, clocks, logging, random order.
-const IMPURE: [&str; 11] = [
+const IMPURE: [&str; 13] = [
     "tokio",
     "reqwest",
     "tracing",

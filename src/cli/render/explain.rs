@@ -59,7 +59,7 @@ impl Rows {
 pub fn table(plan: &Plan, objects: &[Value]) -> String {
     let mut rows = Rows(vec![["VALUE", "IS", "FROM", "WHY"].map(ToOwned::to_owned)]);
     let of_kind = |kind: &str| objects.iter().find(|object| object["kind"] == kind);
-    let template = of_kind("Deployment").map(|deployment| &deployment["spec"]["template"]["spec"]).unwrap_or(&Value::Null);
+    let template = of_kind("Deployment").map_or(&Value::Null, |deployment| &deployment["spec"]["template"]["spec"]);
     capacity(&mut rows, plan, of_kind("PodDisruptionBudget"));
     rollout(&mut rows, plan);
     judging(&mut rows, plan);

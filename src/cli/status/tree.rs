@@ -112,14 +112,16 @@ fn duration(seconds: i64) -> String {
 }
 
 fn drawn(head: &str, branches: &[(String, Vec<String>)]) -> String {
-    let mut text = format!("{head}\n");
+    let mut lines = vec![head.to_owned()];
     for (index, (branch, leaves)) in branches.iter().enumerate() {
         let last = index + 1 == branches.len();
-        text.push_str(&format!("{} {branch}\n", if last { "└─" } else { "├─" }));
-        for (index, leaf) in leaves.iter().enumerate() {
-            let stem = if last { "   " } else { "│  " };
-            text.push_str(&format!("{stem}{} {leaf}\n", if index + 1 == leaves.len() { "└─" } else { "├─" }));
-        }
+        lines.push(format!("{} {branch}", arm(last)));
+        let stem = if last { "   " } else { "│  " };
+        lines.extend(leaves.iter().enumerate().map(|(index, leaf)| format!("{stem}{} {leaf}", arm(index + 1 == leaves.len()))));
     }
-    text
+    lines.join("\n") + "\n"
+}
+
+const fn arm(last: bool) -> &'static str {
+    if last { "└─" } else { "├─" }
 }

@@ -48,7 +48,9 @@ impl Judge {
     }
 
     fn step<'a>(&self, situation: &'a Situation<'a>) -> Step<'a> {
-        let since = situation.weight_since.filter(|_| situation.weight_since == self.step_since);
+        // Without objectives nothing is ever scraped, so that no scrape could tell of the new weight.
+        let known = self.objectives.is_empty() || situation.weight_since == self.step_since;
+        let since = situation.weight_since.filter(|_| known);
         let shares = self.ln_shares();
         let leading = (0..shares.len()).reduce(|best, next| if shares[next] > shares[best] { next } else { best });
         Step { situation, since, ln_e: self.ln_e(), ln_limit: -libm::log(self.settings.false_alarm), leading }

@@ -245,6 +245,17 @@ fn without_objectives_the_soak_alone_decides() {
 }
 
 #[test]
+fn without_objectives_nothing_has_to_be_measured() {
+    let mut world = World::new(Vec::new(), 4, 2);
+    world.weight(good(100.0));
+    let first = world.assess();
+    assert_eq!(first.verdict, Verdict::Pending(PendingReason::Soaking));
+    assert!(first.wake.is_some(), "the end of the soak is not waited for");
+    world.second += world.soak_seconds;
+    assert_eq!(world.assess().verdict, Verdict::Pass);
+}
+
+#[test]
 fn a_new_weight_starts_a_new_step() {
     let mut world = World::new(vec![errors()], 4, 2);
     world.run(40);

@@ -6,6 +6,7 @@ mod admission;
 mod docs;
 mod drift;
 mod harness;
+mod hostile;
 mod operator;
 mod rights;
 mod rollouts;

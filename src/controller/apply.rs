@@ -114,7 +114,8 @@ async fn change(
     now: Timestamp,
 ) -> Result<Written, Error> {
     let mut body = body.clone();
-    let next = context.notes.with(key, |note| note.repaired.get(object).map(|at| *at + REPAIR_SECONDS.seconds())).filter(|next| *next > now);
+    let next =
+        context.notes.with(key, |note| note.repaired.get(object).map(|at| *at + REPAIR_SECONDS.seconds())).filter(|next| *next > now);
     let removes = !additions.is_empty() && next.is_none();
     if removes {
         body["metadata"]["resourceVersion"] = remove(context, key, object, &body, additions, now).await?.into();
@@ -173,7 +174,9 @@ async fn remove(
             Ok(version)
         }
         // 422 is what a test that fails gives: the object has changed since. If it has not, what was added cannot be removed.
-        Err(source @ kube::Error::Api(_)) if read(context, key, object).await?.is_some_and(|now| text(&now, "/metadata/resourceVersion") == seen.1) => {
+        Err(source @ kube::Error::Api(_))
+            if read(context, key, object).await?.is_some_and(|now| text(&now, "/metadata/resourceVersion") == seen.1) =>
+        {
             repaired(context, key, object, now);
             Err(failed(context, key, "change", object, source))
         }

@@ -12,9 +12,9 @@ use jiff::{Timestamp, ToSpan as _};
 use super::Event;
 use super::analysis::Judge;
 use super::commands;
-use super::memory;
 use super::facts::Facts;
 use super::judgement::{self, Judgement};
+use super::memory;
 use super::plan::Plan;
 use super::snapshot::{Measurements, Snapshot};
 use super::strategy::canary::{Move, next};
@@ -244,7 +244,11 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
         Move::Advance | Move::Full => {
             let name = step_name(plan, plan.step_of(&progress));
             let word = judgement.sentence().unwrap_or_default();
-            let why = if progress.ordered.is_some() { "by spec.control.promote" } else { word.split_once("passed: ").map_or(word.as_str(), |(_, why)| why) };
+            let why = if progress.ordered.is_some() {
+                "by spec.control.promote"
+            } else {
+                word.split_once("passed: ").map_or(word.as_str(), |(_, why)| why)
+            };
             progress.sentence = format!("{name} passed: {why}");
             state.events.push(Event::normal("StepPassed", progress.sentence.clone()));
             progress.step = if to == Move::Full { plan.steps() } else { progress.step + 1 };

@@ -25,7 +25,8 @@ pub fn lost(snapshot: &Snapshot, memory: &Memory) -> bool {
 }
 
 fn rebuilt(facts: &Facts, wanted: Option<&str>) -> Memory {
-    let routed = |revision: &str| facts.front.as_ref().is_none_or(|front| *front == Front::All || *front == Front::One(revision.to_owned()));
+    let routed =
+        |revision: &str| facts.front.as_ref().is_none_or(|front| *front == Front::All || *front == Front::One(revision.to_owned()));
     let mut deployed: Vec<(&String, &Deployed)> = facts.revisions.iter().filter(|(_, deployed)| deployed.asked.is_some()).collect();
     deployed.sort_by_key(|(revision, deployed)| {
         let serving = if routed(revision) { deployed.ready } else { 0 };
@@ -38,7 +39,8 @@ fn rebuilt(facts: &Facts, wanted: Option<&str>) -> Memory {
     let Some(stable) = deployed.iter().find(|found| served(found)).map(|(revision, _)| (*revision).clone()) else {
         return Memory::default();
     };
-    let history = deployed.into_iter().map(|(revision, _)| revision).filter(|revision| **revision != stable).take(HISTORY).cloned().collect();
+    let history =
+        deployed.into_iter().map(|(revision, _)| revision).filter(|revision| **revision != stable).take(HISTORY).cloned().collect();
     Memory { stable: Some(stable), history, ..Memory::default() }
 }
 
@@ -70,7 +72,13 @@ mod tests {
             ("the same, named the other way round", vec![("a", 4, 4), ("b", 4, 4)], Some(Front::All), Some("a"), Some("b")),
             ("the traffic counts, not the pods", vec![("a", 2, 1), ("b", 4, 4)], one("a"), Some("b"), Some("a")),
             ("the first revision is still coming up", vec![("a", 2, 0)], one("a"), Some("a"), None),
-            ("an outage: the one that is not asked for now did serve", vec![("a", 2, 0), ("b", 1, 0)], Some(Front::All), Some("b"), Some("a")),
+            (
+                "an outage: the one that is not asked for now did serve",
+                vec![("a", 2, 0), ("b", 1, 0)],
+                Some(Front::All),
+                Some("b"),
+                Some("a"),
+            ),
             ("what is at 0 replicas serves nobody", vec![("a", 0, 0), ("b", 2, 0)], one("b"), Some("b"), None),
         ];
         for (why, revisions, front, wanted, stable) in cases {

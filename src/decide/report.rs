@@ -51,7 +51,9 @@ pub fn status(about: &About<'_>, advanced: &Advanced) -> ProductionServiceStatus
         observed_generation: about.snapshot.service.metadata.generation,
         phase: Some(verdict.phase),
         message: Some(message),
-        step: progress.zip(about.plan).map(|(progress, plan)| step_name(plan, plan.step_of(progress)).trim_start_matches("step ").to_owned()),
+        step: progress
+            .zip(about.plan)
+            .map(|(progress, plan)| step_name(plan, plan.step_of(progress)).trim_start_matches("step ").to_owned()),
         weight: progress.map(|progress| format!("{}%", weight(about, &progress.revision))),
         ready: Some(format!("{ready}/{asked}")),
         replicas: Some(present),

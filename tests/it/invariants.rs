@@ -10,7 +10,7 @@ use plimsoll::api::status::Phase;
 use plimsoll::sim::faults::{Mode, deal, smaller};
 use plimsoll::sim::{self, Report, Scenario};
 
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 60;
 
 fn number(name: &str) -> Option<u64> {
     std::env::vars().find(|(found, _)| found == name).and_then(|(_, value)| value.parse().ok())

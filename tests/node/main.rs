@@ -2,6 +2,8 @@
 //!
 //! `cargo test --test node` runs all, `cargo test --test node crash` those with that word in their name.
 
+#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+
 mod app;
 mod scenarios;
 mod world;

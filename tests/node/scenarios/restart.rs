@@ -24,7 +24,7 @@ pub async fn killed(place: Place) -> Result<()> {
 
     let mut watch = place.watch("shop")?;
     place.apply(&shop(&place.shared.shop, stepwise("2"))).await?;
-    place.until(DEPLOYED, |service| soaks_in_first_step(service)).await?;
+    place.until(DEPLOYED, soaks_in_first_step).await?;
     // In the middle, not at the begin.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     let killed = kill_operators(&place.shared.release.namespace)?;

@@ -11,7 +11,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: requirements ## a real Kubernetes, the operator, a bad version caught and a good one promoted (DEMO_CONTEXT=name DEMO_REGISTRY=host/repo: on your cluster)
-	@./examples/demo.sh
+	@$(CARGO) run --package plimsoll-demo
 
 test: requirements ## every test, level by level; the summary says how many ran at each
 	@./tests/run.sh

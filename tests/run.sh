@@ -47,6 +47,7 @@ level bed "the test bed itself, control plane" . cargo test --workspace --test c
 level cluster "a real control plane with fake nodes" . cargo test --workspace --test cluster
 # Without root these are counted as not run.
 level node "pods that really run, crash and are killed" . cargo test --workspace --test node
+level demo "the demo in a user's cluster" . cargo test --workspace --test users_cluster
 if [ "$(id -u)" = 0 ]; then
     level bed-node "the test bed itself, real node" . cargo test --workspace --test real_node
 else

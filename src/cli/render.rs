@@ -214,6 +214,7 @@ pub(super) fn alone(service: ProductionService, config_maps: BTreeMap<String, Co
 /// What exists when the first revision serves.
 fn settled(plan: &Plan) -> Target {
     Target {
+        stable: Some(plan.revision.clone()),
         replicas: [(plan.revision.clone(), plan.replicas)].into(),
         records: [plan.revision.clone()].into(),
         front: Front::One(plan.revision.clone()),

@@ -100,6 +100,21 @@ impl Access {
         self.ask(children(namespace, key.kind).patch(&key.name, &owned(force), &Patch::Apply(body))).await
     }
 
+    /// Removes fields of an object, by JSON pointers in this order, if it still is the one that was seen.
+    ///
+    /// # Errors
+    /// As the server answers; 422 if it has changed since.
+    pub async fn remove(&self, namespace: &str, key: &ObjectKey, seen: (&str, &str), pointers: &[String]) -> kube::Result<Value> {
+        self.telemetry.wrote(key.kind.names().1, "patch");
+        let (uid, resource_version) = seen;
+        let tests = [("/metadata/uid", uid), ("/metadata/resourceVersion", resource_version)];
+        let tests = tests.into_iter().map(|(path, value)| json!({"op": "test", "path": path, "value": value}));
+        let operations: Value = tests.chain(pointers.iter().map(|path| json!({"op": "remove", "path": path}))).collect();
+        let patch = Patch::Json::<()>(serde_json::from_value(operations).map_err(Error::SerdeError)?);
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        self.ask(children(namespace, key.kind).patch(&key.name, &parameters, &patch)).await
+    }
+
     /// Deletes an object if it still is the one that was seen, and its pods with it in the background.
     ///
     /// # Errors

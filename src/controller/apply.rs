@@ -3,9 +3,11 @@
 //! - A *creation* is an apply after a fresh read found nothing, without force: whatever stands there by then and is not ours stays as it is.
 //! - A *change* carries the uid and the resourceVersion that were seen. It is repeated with force where somebody else has taken one of its fields:
 //!   the body holds nothing but the fields that are ours to set, and only objects that are ours are changed.
+//! - What others have *added* to lists of ours no apply takes away: it is removed before, by a patch that tests both.
 //! - A *deletion* carries both as preconditions.
 //! - After a write whose outcome is unknown, the next reconcile asks the API server before it decides anything.
 
+use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -16,6 +18,18 @@ use super::object::text;
 use super::observe;
 use super::queue::Key;
 use crate::decide::{Decision, Kind, ObjectKey, Snapshot, Write};
+
+/// Seconds between two repairs of an object that somebody else changes back at once, such as a webhook.
+const REPAIR_SECONDS: i64 = 30;
+
+/// What the writes have come to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Written {
+    /// Something was written: look again at once.
+    pub changed: bool,
+    /// When to try again what somebody else has changed back.
+    pub again: Option<Timestamp>,
+}
 
 /// Writes the status if it differs from the one that was read. Returns whether it did.
 ///
@@ -55,16 +69,22 @@ pub async fn status(context: &Context, key: &Key, snapshot: &Snapshot, raw: Valu
 ///
 /// # Errors
 /// The first that fails; those before it stand.
-pub async fn writes(context: &Context, key: &Key, snapshot: &Snapshot, writes: &[Write]) -> Result<(), Error> {
+pub async fn writes(context: &Context, key: &Key, snapshot: &Snapshot, writes: &[Write], now: Timestamp) -> Result<Written, Error> {
+    let mut all = Written::default();
     for write in writes {
         match write {
             Write::Create { key: object, body } => create(context, key, snapshot, object, body).await?,
-            Write::Apply { key: object, body, .. } => change(context, key, object, body).await?,
+            Write::Apply { key: object, body, remove, .. } => {
+                let Written { changed, again } = change(context, key, object, body, remove, now).await?;
+                all = Written { changed: all.changed || changed, again: all.again.into_iter().chain(again).min() };
+                continue;
+            }
             Write::Delete { key: object, uid, resource_version } => delete(context, key, object, uid, resource_version).await?,
             Write::Scale { replicas } => scale(context, key, *replicas).await?,
         }
+        all.changed = true;
     }
-    Ok(())
+    Ok(all)
 }
 
 async fn create(context: &Context, key: &Key, snapshot: &Snapshot, object: &ObjectKey, body: &Value) -> Result<(), Error> {
@@ -85,22 +105,82 @@ async fn create(context: &Context, key: &Key, snapshot: &Snapshot, object: &Obje
     }
 }
 
-async fn change(context: &Context, key: &Key, object: &ObjectKey, body: &Value) -> Result<(), Error> {
-    let mut answer = context.access.apply(&key.namespace, object, body, false).await;
+async fn change(
+    context: &Context,
+    key: &Key,
+    object: &ObjectKey,
+    body: &Value,
+    additions: &[String],
+    now: Timestamp,
+) -> Result<Written, Error> {
+    let mut body = body.clone();
+    let next =
+        context.notes.with(key, |note| note.repaired.get(object).map(|at| *at + REPAIR_SECONDS.seconds())).filter(|next| *next > now);
+    let removes = !additions.is_empty() && next.is_none();
+    if removes {
+        body["metadata"]["resourceVersion"] = remove(context, key, object, &body, additions, now).await?.into();
+    }
+    let seen = text(&body, "/metadata/resourceVersion").to_owned();
+    let mut answer = context.access.apply(&key.namespace, object, &body, false).await;
     if let Err(kube::Error::Api(refusal)) = &answer
         && is_about_managers(refusal)
     {
         tracing::info!(service = %key, %object, "taking back fields that are ours: {}", refusal.message);
-        answer = context.access.apply(&key.namespace, object, body, true).await;
+        answer = context.access.apply(&key.namespace, object, &body, true).await;
     }
     match answer {
         Ok(written) => {
+            let changed = removes || text(&written, "/metadata/resourceVersion") != seen;
             took(context, key, object, written);
-            Ok(())
+            if changed {
+                return Ok(Written { changed, again: None });
+            }
+            // It is as it was, and not as it shall be: somebody else sees to that. Trying again at once would be a loop.
+            let again = next.unwrap_or_else(|| repaired(context, key, object, now));
+            Ok(Written { changed, again: Some(again) })
         }
         Err(kube::Error::Api(refusal)) if refusal.is_conflict() || refusal.is_not_found() => {
-            Err(moved(context, key, object, text(body, "/metadata/uid")).await)
+            Err(moved(context, key, object, text(&body, "/metadata/uid")).await)
         }
+        Err(source) => Err(failed(context, key, "change", object, source)),
+    }
+}
+
+/// Notes that the object was repaired now, or could not be. Returns when it may be tried again.
+fn repaired(context: &Context, key: &Key, object: &ObjectKey, now: Timestamp) -> Timestamp {
+    context.notes.with(key, |note| {
+        note.repaired.retain(|_, at| *at + REPAIR_SECONDS.seconds() > now);
+        note.repaired.insert(object.clone(), now);
+    });
+    now + REPAIR_SECONDS.seconds()
+}
+
+/// Removes what others have added. Returns the resourceVersion that this leads to.
+async fn remove(
+    context: &Context,
+    key: &Key,
+    object: &ObjectKey,
+    body: &Value,
+    additions: &[String],
+    now: Timestamp,
+) -> Result<String, Error> {
+    let seen = (text(body, "/metadata/uid"), text(body, "/metadata/resourceVersion"));
+    tracing::info!(service = %key, %object, "taking out what was added: {}", additions.join(", "));
+    match context.access.remove(&key.namespace, object, seen, additions).await {
+        Ok(written) => {
+            let version = text(&written, "/metadata/resourceVersion").to_owned();
+            repaired(context, key, object, now);
+            context.cache.wrote(Source::Children(object.kind), written);
+            Ok(version)
+        }
+        // 422 is what a test that fails gives: the object has changed since. If it has not, what was added cannot be removed.
+        Err(source @ kube::Error::Api(_))
+            if read(context, key, object).await?.is_some_and(|now| text(&now, "/metadata/resourceVersion") == seen.1) =>
+        {
+            repaired(context, key, object, now);
+            Err(failed(context, key, "change", object, source))
+        }
+        Err(kube::Error::Api(_)) => Err(moved(context, key, object, seen.0).await),
         Err(source) => Err(failed(context, key, "change", object, source)),
     }
 }

@@ -33,6 +33,8 @@ pub struct Note {
     pub met: BTreeMap<ObjectKey, Child>,
     /// When these were last looked at.
     pub met_at: Option<Timestamp>,
+    /// When what others had added to an object was last removed, or a change to it last came to nothing.
+    pub repaired: BTreeMap<ObjectKey, Timestamp>,
     /// Contents of the `ConfigMaps` that the spec refers to, with the resourceVersion at which they were read.
     pub contents: BTreeMap<String, (u64, Arc<Contents>)>,
     /// The revisions' records as compact JSON, by uid. They are immutable.

@@ -70,11 +70,11 @@ async fn attempt(context: &Arc<Context>, key: &Key) -> Result<Next, Error> {
         note.rollout = rollout;
     });
     tell(context, key, &snapshot, &decision);
-    apply::writes(context, key, &snapshot, &decision.writes).await?;
-    if written || !decision.writes.is_empty() {
+    let apply::Written { changed, again } = apply::writes(context, key, &snapshot, &decision.writes, now).await?;
+    if written || changed {
         return Ok(Next::Again);
     }
-    Ok(Next::Wait(decision.wake.into_iter().chain(look_again).min().map(|at| Clock.instant_of(at))))
+    Ok(Next::Wait(decision.wake.into_iter().chain(look_again).chain(again).min().map(|at| Clock.instant_of(at))))
 }
 
 fn seen(context: &Context, key: &Key, observed: Observed) -> Option<(Box<Snapshot>, Box<Value>)> {

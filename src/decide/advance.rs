@@ -14,6 +14,7 @@ use super::analysis::Judge;
 use super::commands;
 use super::facts::Facts;
 use super::judgement::{self, Judgement};
+use super::memory;
 use super::plan::Plan;
 use super::snapshot::{Measurements, Snapshot};
 use super::strategy::canary::{Move, next};
@@ -50,6 +51,8 @@ pub struct Input<'a> {
     pub plan: &'a Plan,
     /// Nothing may move forward: paused, a spec that is not accepted, or a name conflict.
     pub held: bool,
+    /// `spec.control.paused` says so.
+    pub paused: bool,
     /// The spec is accepted, so its revision may begin.
     pub accepted: bool,
     /// What the cluster shows.
@@ -64,11 +67,22 @@ pub struct Input<'a> {
 
 /// Moves the rollout by at most one move.
 #[must_use]
-pub fn advance(input: &Input<'_>, memory: Memory, quarantined: Vec<Quarantined>) -> Advanced {
-    let mut state = Advanced { memory, quarantined, judge: None, blocked: None, events: Vec::new(), wakes: Vec::new() };
+pub fn advance(input: &Input<'_>, remembered: Memory, quarantined: Vec<Quarantined>) -> Advanced {
+    let mut state = Advanced { memory: remembered, quarantined, judge: None, blocked: None, events: Vec::new(), wakes: Vec::new() };
     match state.memory.progress.take() {
+        None if memory::lost(input.snapshot, &state.memory) => {
+            state.memory.progress = left_over(input, &state.memory);
+            if state.memory.progress.is_none() {
+                begin(input, &mut state);
+            }
+        }
         None => begin(input, &mut state),
-        Some(progress) if progress.stage == Stage::Starting && progress.revision != input.plan.revision && input.accepted => {
+        Some(progress)
+            if progress.stage == Stage::Starting && progress.revision != input.plan.revision && input.accepted && !input.paused =>
+        {
+            let (old, new) = (&progress.revision, &input.plan.revision);
+            let message = format!("{new} takes the place of {old}, which never became ready: all {} pods at once", input.plan.replicas);
+            state.events.push(Event::normal("FirstRevision", message));
             state.memory.progress = Some(started(input, 1, Stage::Starting));
         }
         Some(progress) => carry_on(input, progress, &mut state),
@@ -85,6 +99,25 @@ pub fn advance(input: &Input<'_>, memory: Memory, quarantined: Vec<Quarantined>)
     state
 }
 
+/// After the memory was lost: a revision beside stable that has pods and is not about to be rolled out is taken back like any candidate, in the
+/// capacity guard's order. One that the spec asks for begins its rollout anew with the pods that it has.
+fn left_over(input: &Input<'_>, memory: &Memory) -> Option<Progress> {
+    let stable = memory.stable.as_ref()?;
+    let others = input.facts.revisions.iter().filter(|(revision, deployed)| *revision != stable && deployed.ready > 0);
+    let (revision, _) = others.max_by_key(|(_, deployed)| deployed.ready)?;
+    if *revision == input.plan.revision && !input.held {
+        return None;
+    }
+    let message = format!("the memory in status was lost: {stable} serves most and is stable, {revision} beside it is taken back");
+    Some(Progress {
+        id: format!("{revision}-1"),
+        revision: revision.clone(),
+        sentence: message.clone(),
+        cause: Some(Cause { reason: CauseReason::Superseded, message }),
+        ..started(input, 1, Stage::RollingBack)
+    })
+}
+
 /// No rollout is on: does one begin?
 fn begin(input: &Input<'_>, state: &mut Advanced) {
     let revision = &input.plan.revision;
@@ -92,6 +125,9 @@ fn begin(input: &Input<'_>, state: &mut Advanced) {
         return;
     }
     if state.memory.stable.is_none() {
+        if input.paused {
+            return;
+        }
         state
             .events
             .push(Event::normal("FirstRevision", format!("{revision} is the first revision: all {} pods at once", input.plan.replicas)));
@@ -121,6 +157,7 @@ fn begin(input: &Input<'_>, state: &mut Advanced) {
 
 fn started(input: &Input<'_>, attempt: i32, stage: Stage) -> Progress {
     let now = Moment(input.now);
+    let pods = if stage == Stage::Starting { input.plan.replicas } else { input.plan.shape(0).candidate };
     Progress {
         id: format!("{}-{attempt}", input.plan.revision),
         revision: input.plan.revision.clone(),
@@ -134,7 +171,11 @@ fn started(input: &Input<'_>, attempt: i32, stage: Stage) -> Progress {
         ready_high_water: 0,
         ordered: None,
         cause: None,
-        sentence: String::new(),
+        sentence: format!(
+            "{}: 0 of {pods} pods are ready, waiting until {} for one more",
+            input.plan.revision,
+            deadline(input).0.strftime("%H:%M:%S")
+        ),
         saved: None,
         verdicts: Vec::new(),
         signals: SignalMemory::default(),
@@ -170,8 +211,10 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
         evidence::save(&mut progress, &mut judgement, input.now);
     }
     let stable = state.memory.stable.as_deref().unwrap_or_default();
-    if progress.stage == Stage::Draining && progress.weight_since.is_none() && look::narrowed(input.facts, &progress, stable) {
-        progress.weight_since = Some(Moment(input.now));
+    if progress.stage == Stage::Draining {
+        // The drain's clock runs only while the Service is seen to leave the loser out.
+        let narrowed = look::narrowed(input.facts, &progress, stable);
+        progress.weight_since = narrowed.then(|| progress.weight_since.unwrap_or(Moment(input.now)));
     }
     state.wakes.extend(judgement.wakes());
     make(input, to, &judgement, progress, state);
@@ -199,9 +242,13 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
             state.events.push(Event::normal(if full { "Baking" } else { "StepReached" }, progress.sentence.clone()));
         }
         Move::Advance | Move::Full => {
-            let name = step_name(plan, progress.step);
+            let name = step_name(plan, plan.step_of(&progress));
             let word = judgement.sentence().unwrap_or_default();
-            let why = if progress.ordered.is_some() { "by spec.control.promote" } else { word.trim_start_matches("passed: ") };
+            let why = if progress.ordered.is_some() {
+                "by spec.control.promote"
+            } else {
+                word.split_once("passed: ").map_or(word.as_str(), |(_, why)| why)
+            };
             progress.sentence = format!("{name} passed: {why}");
             state.events.push(Event::normal("StepPassed", progress.sentence.clone()));
             progress.step = if to == Move::Full { plan.steps() } else { progress.step + 1 };
@@ -218,7 +265,7 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
                 cause.message = format!(
                     "rolled back at {:.0}%: {}",
                     judgement.weight,
-                    words::too_late(input, &progress.revision, plan.shape(progress.step).candidate)
+                    words::too_late(input, &progress.revision, plan.shape(plan.step_of(&progress)).candidate)
                 );
             }
             progress.sentence.clone_from(&cause.message);

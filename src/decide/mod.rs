@@ -19,13 +19,15 @@ pub mod report;
 pub mod revision;
 pub mod snapshot;
 pub mod strategy;
+#[cfg(test)]
+mod tests;
 pub mod units;
 pub mod writes;
 
 use jiff::{Timestamp, ToSpan as _};
 
 use crate::api::ProductionServiceStatus;
-use crate::api::status::Stage;
+use crate::api::status::{Memory, Stage};
 use analysis::Judge;
 pub use snapshot::{Child, Contents, Kind, Measurements, ObjectKey, Pod, Record, Request, Snapshot};
 pub use writes::Write;
@@ -60,16 +62,19 @@ pub struct Event {
 #[must_use]
 pub fn due(snapshot: &Snapshot, now: Timestamp) -> Vec<Request> {
     let Some((plan, next)) = next_measurement(snapshot, now) else { return Vec::new() };
-    let Some(metrics) = plan.metrics.filter(|_| next <= now) else { return Vec::new() };
+    let Some(metrics) = plan.metrics.clone().filter(|_| next <= now) else { return Vec::new() };
+    // Each revision answers where its own ports are.
+    let own = |revision: &String| snapshot.records.get(revision).and_then(|record| plan::metrics_of(&plan, &record.spec.ports));
     let ready = snapshot.pods.iter().filter(|pod| pod.state.ready && !pod.state.terminating);
     ready
         .filter_map(|pod| {
+            let metrics = own(&pod.state.revision).unwrap_or_else(|| metrics.clone());
             Some(Request {
                 pod: pod.state.pod.clone(),
                 revision: pod.state.revision.clone(),
                 ip: pod.ip.clone()?,
                 port: metrics.port,
-                path: metrics.path.clone(),
+                path: metrics.path,
                 convention: metrics.convention,
                 started: pod.started,
                 ready_since: pod.state.ready_since,
@@ -113,13 +118,14 @@ pub fn decide(snapshot: &Snapshot, measurements: &Measurements, now: Timestamp) 
     let planned = plan::plan(snapshot);
     let refusals = planned.as_ref().err().map(Vec::as_slice).unwrap_or_default();
     let plan = counting_plan(snapshot, &planned);
-    let (memory, quarantined) = (memory::recall(snapshot, &facts), memory::quarantined(snapshot));
-    let conflicts = conflicts(snapshot, plan.as_ref());
+    let wanted = planned.as_ref().ok().map(|plan| plan.revision.as_str());
+    let (memory, quarantined) = (memory::recall(snapshot, &facts, wanted), memory::quarantined(snapshot));
+    let conflicts = conflicts(snapshot, plan.as_ref(), &memory, &facts);
     let mut advanced = match &plan {
         Some(plan) => {
             let paused = snapshot.service.spec.control.as_ref().is_some_and(|control| control.paused == Some(true));
             let held = paused || planned.is_err() || !conflicts.is_empty();
-            let input = advance::Input { plan, held, accepted: planned.is_ok(), facts: &facts, snapshot, measurements, now };
+            let input = advance::Input { plan, held, paused, accepted: planned.is_ok(), facts: &facts, snapshot, measurements, now };
             advance::advance(&input, memory, quarantined)
         }
         None => advance::Advanced { memory, quarantined, judge: None, blocked: None, events: Vec::new(), wakes: Vec::new() },
@@ -137,28 +143,24 @@ pub fn decide(snapshot: &Snapshot, measurements: &Measurements, now: Timestamp) 
     Decision { status, writes, events, wake, judge: advanced.judge }
 }
 
-/// Foreign objects under names that are ours, in words.
-fn conflicts(snapshot: &Snapshot, plan: Option<&plan::Plan>) -> Vec<String> {
-    let Some(plan) = plan else { return Vec::new() };
-    let memory = snapshot.service.status.as_ref().and_then(|status| status.rollout.as_ref());
-    let revisions =
-        memory.into_iter().flat_map(|memory| memory.progress.as_ref().map(|progress| &progress.revision).into_iter().chain(&memory.stable));
-    let names: Vec<String> =
-        revisions.chain([&plan.revision]).map(|revision| format!("{}-{revision}", plan.name)).chain([plan.name.clone()]).collect();
-    let foreign = snapshot.children.iter().filter(|(key, child)| !child.ours && names.contains(&key.name));
-    foreign
-        .map(|(key, _)| {
-            let kind = key.kind.names().1;
-            format!(
-                "{kind} {} exists and was not made by plimsoll for this service; it is left alone. Delete it, rename the service, or hand it over: kubectl annotate -n {} {} {} plimsoll.dev/adopt={}",
-                key.name,
-                plan.namespace,
-                kind.to_lowercase(),
-                key.name,
-                plan.name
-            )
-        })
-        .collect()
+/// Foreign objects under names that are ours, in words: what the rollout that is on needs, and what the spec's own revision would.
+fn conflicts(snapshot: &Snapshot, plan: Option<&plan::Plan>, memory: &Memory, facts: &facts::Facts) -> Vec<String> {
+    let Some(plan) = plan.filter(|_| snapshot.children.values().any(|child| !child.ours)) else { return Vec::new() };
+    let mut target = strategy::target::target(plan, memory, &[], facts);
+    target.replicas.entry(plan.revision.clone()).or_insert(1);
+    target.records.insert(plan.revision.clone());
+    let words = |key: ObjectKey| {
+        let kind = key.kind.names().1;
+        format!(
+            "{kind} {} exists and was not made by plimsoll for this service; it is left alone. Delete it, rename the service, or hand it over: kubectl annotate -n {} {} {} plimsoll.dev/adopt={}",
+            key.name,
+            plan.namespace,
+            kind.to_lowercase(),
+            key.name,
+            plan.name
+        )
+    };
+    render::ownership::conflicts(&render::all(plan, snapshot, &target), &snapshot.children).into_iter().map(words).collect()
 }
 
 /// What is to be written to objects. While the spec is not accepted, only what keeps the revisions serving.
@@ -173,10 +175,12 @@ fn writes(snapshot: &Snapshot, plan: &plan::Plan, accepted: bool, target: &strat
             writes.push(Write::Scale { replicas: plan.replicas });
         }
     } else {
-        writes.retain(|write| {
-            write
-                .key()
-                .is_some_and(|key| matches!(key.kind, Kind::ConfigMap | Kind::Deployment | Kind::PodDisruptionBudget | Kind::Service))
+        writes.retain(|write| match (write.key().map(|key| key.kind), write) {
+            (Some(Kind::ConfigMap | Kind::Deployment | Kind::Service), _) => true,
+            // How much a drain may take is no part of the revision; but every revision has its budget. Pods need their account to be made at all.
+            (Some(Kind::PodDisruptionBudget), write) => !matches!(write, Write::Apply { .. }),
+            (Some(Kind::ServiceAccount), write) => matches!(write, Write::Create { .. }),
+            _ => false,
         });
     }
     writes

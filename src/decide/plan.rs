@@ -2,7 +2,9 @@
 
 use crate::api::analysis::OnNoEvidence;
 use crate::api::objective::Convention;
+use crate::api::pod::Port;
 use crate::api::rollout::Strategy;
+use crate::api::status::{Progress, Stage};
 use crate::api::values::IntOrPercent;
 use crate::api::{ProductionService, ProductionServiceSpec};
 
@@ -183,6 +185,13 @@ impl Plan {
         }
     }
 
+    /// The step that a rollout is in by the present plan. Whoever bakes has got everything, also when more replicas or an edited strategy have
+    /// meanwhile made the way there longer.
+    #[must_use]
+    pub fn step_of(&self, progress: &Progress) -> i32 {
+        if progress.stage == Stage::Baking { self.steps() } else { progress.step }
+    }
+
     fn slice(&self) -> i32 {
         rounded_up(&self.surge, self.replicas).max(1)
     }
@@ -230,7 +239,10 @@ pub fn plan(snapshot: &Snapshot) -> Result<Plan, Vec<Refusal>> {
 /// The plan of a spec that was accepted before, for a service whose present spec is refused.
 #[must_use]
 pub fn plan_of_record(snapshot: &Snapshot, revision: &str, spec: &ProductionServiceSpec) -> Plan {
-    plan_of(&snapshot.service, spec, revision.to_owned(), replicas(snapshot), &mut Vec::new())
+    // What deleting the service does is nothing that was accepted together with an image: the present word counts, or an app that was to be
+    // left behind would go.
+    let spec = ProductionServiceSpec { deletion_policy: snapshot.service.spec.deletion_policy, ..spec.clone() };
+    plan_of(&snapshot.service, &spec, revision.to_owned(), replicas(snapshot), &mut Vec::new())
 }
 
 fn plan_of(
@@ -341,6 +353,12 @@ pub fn least(scaling: &crate::api::scaling::Scaling) -> i32 {
 fn serving(snapshot: &Snapshot) -> usize {
     let stable = snapshot.service.status.as_ref().and_then(|status| status.rollout.as_ref()).and_then(|memory| memory.stable.clone());
     snapshot.pods.iter().filter(|pod| pod.state.ready && !pod.state.terminating && Some(&pod.state.revision) == stable.as_ref()).count()
+}
+
+/// Where the metrics of a revision with these ports are: a revision that runs still has the ports that it was accepted with.
+#[must_use]
+pub fn metrics_of(plan: &Plan, ports: &[Port]) -> Option<MetricsEndpoint> {
+    metrics(&ProductionServiceSpec { ports: ports.to_vec(), ..plan.spec.clone() }, &mut Vec::new())
 }
 
 fn metrics(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Option<MetricsEndpoint> {

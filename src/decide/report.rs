@@ -51,7 +51,9 @@ pub fn status(about: &About<'_>, advanced: &Advanced) -> ProductionServiceStatus
         observed_generation: about.snapshot.service.metadata.generation,
         phase: Some(verdict.phase),
         message: Some(message),
-        step: progress.zip(about.plan).map(|(progress, plan)| step_name(plan, progress.step).trim_start_matches("step ").to_owned()),
+        step: progress
+            .zip(about.plan)
+            .map(|(progress, plan)| step_name(plan, plan.step_of(progress)).trim_start_matches("step ").to_owned()),
         weight: progress.map(|progress| format!("{}%", weight(about, &progress.revision))),
         ready: Some(format!("{ready}/{asked}")),
         replicas: Some(present),
@@ -103,12 +105,19 @@ fn phase(about: &About<'_>, advanced: &Advanced) -> Word {
             }
         }
         (None, Some(plan)) if memory.stable.as_ref() == Some(&plan.revision) => {
-            let message = memory.last.as_ref().map(|last| last.message.clone());
-            word(Phase::Stable, "Stable", message.unwrap_or_else(|| format!("{} serves", plan.revision)))
+            let message = match &memory.last {
+                Some(last) if last.promoted && last.id.starts_with(&plan.revision) => last.message.clone(),
+                Some(last) => format!("{} serves; the last rollout, {}: {}", plan.revision, last.id, last.message),
+                None => format!("{} serves", plan.revision),
+            };
+            word(Phase::Stable, "Stable", message)
         }
         (None, Some(plan)) => match advanced.quarantined.iter().find(|entry| entry.revision == plan.revision) {
             Some(entry) => word(Phase::RolledBack, "RolledBack", entry.reason.clone()),
-            None => word(Phase::Paused, "Paused", format!("paused by spec.control.paused; {} waits to be rolled out", plan.revision)),
+            None if paused => {
+                word(Phase::Paused, "Paused", format!("paused by spec.control.paused; {} waits to be rolled out", plan.revision))
+            }
+            None => word(Phase::Progressing, "Progressing", format!("{} is rolled out next", plan.revision)),
         },
         (None, None) => word(Phase::Blocked, "NoSpec", "no spec was ever accepted".to_owned()),
     }

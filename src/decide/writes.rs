@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::render::matching::matches;
+use super::render::matching::{additions, matches};
 use super::snapshot::{Child, Kind, ObjectKey};
 
 /// One write. The shell carries them out in order and stops at the first that fails.
@@ -23,6 +23,9 @@ pub enum Write {
         key: ObjectKey,
         /// All of it, uid and resourceVersion included.
         body: Value,
+        /// JSON pointers of what somebody else has added and no apply takes away, in an order in which it can be removed: before the apply, under
+        /// the same resourceVersion.
+        remove: Vec<String>,
         /// This write takes something away from users if what it rests on is stale (fewer pods, a narrower selector): the shell decides again on a
         /// fresh read before it carries it out.
         guarded: bool,
@@ -75,10 +78,11 @@ pub fn difference(wanted: &BTreeMap<ObjectKey, Value>, children: &BTreeMap<Objec
             Some(child) if matches(body, &child.body) => {}
             Some(child) => {
                 let guarded = takes_away(key.kind, body, &child.body);
+                let remove = additions(body, &child.body);
                 let mut body = body.clone();
                 body["metadata"]["uid"] = child.uid.clone().into();
                 body["metadata"]["resourceVersion"] = child.resource_version.clone().into();
-                writes.push(Write::Apply { key: key.clone(), body, guarded });
+                writes.push(Write::Apply { key: key.clone(), body, remove, guarded });
             }
         }
     }

@@ -126,24 +126,12 @@ impl Demand {
                 Some(pod) if workloads.answers(pod) => self.page(pod, index, now),
                 _ => Err("connection refused".to_owned()),
             };
-            match page.and_then(|page| self.read(&page, request, now)) {
+            match page.and_then(|page| read(&page, request, now)) {
                 Ok(sample) => scrape.samples.push(sample),
                 Err(why) => scrape.silent.push(SilentPod { pod: request.pod.clone(), revision: request.revision.clone(), why }),
             }
         }
         scrape
-    }
-
-    fn read(&self, page: &str, request: &Request, now: Timestamp) -> Result<PodSample, String> {
-        let counters = convention::read(page.as_bytes(), "text/plain; version=0.0.4", request.convention).map_err(|why| why.to_string())?;
-        Ok(PodSample {
-            pod: request.pod.clone(),
-            revision: request.revision.clone(),
-            at: counters.at.unwrap_or(now),
-            started: request.started,
-            ready_since: request.ready_since,
-            counters,
-        })
     }
 
     fn page(&self, pod: &SimPod, index: usize, now: Timestamp) -> Result<String, String> {
@@ -153,7 +141,7 @@ impl Demand {
                 .filter(|counters| counters.started == pod.shown.started)
                 .map_or_else(String::new, Counters::page)
         };
-        let fault = self.fault.as_ref().filter(|fault| now < fault.until && (!fault.half || index % 2 == 0));
+        let fault = self.fault.as_ref().filter(|fault| now < fault.until && (!fault.half || index.is_multiple_of(2)));
         match fault.map(|fault| fault.answer) {
             None => Ok(truly()),
             Some(Answer::Down) => Err("connection refused".to_owned()),
@@ -168,6 +156,18 @@ impl Demand {
             }
         }
     }
+}
+
+fn read(page: &str, request: &Request, now: Timestamp) -> Result<PodSample, String> {
+    let counters = convention::read(page.as_bytes(), "text/plain; version=0.0.4", request.convention).map_err(|why| why.to_string())?;
+    Ok(PodSample {
+        pod: request.pod.clone(),
+        revision: request.revision.clone(),
+        at: counters.at.unwrap_or(now),
+        started: request.started,
+        ready_since: request.ready_since,
+        counters,
+    })
 }
 
 /// Share of the requests that are answered within a time: log-normal.

@@ -34,14 +34,14 @@ pub fn deal(seed: u64, mode: Mode) -> Result<Scenario, String> {
     if mode == Mode::Liveness {
         events.retain(|event| event["do"]["deleteService"].is_null());
         let at = format!("{}s", HEALED.as_secs());
-        let more = [
+        let healing = [
             json!({"heal": {}}),
             json!({"pause": false}),
             json!({"traffic": {"requestsPerSecond": 60}}),
             json!({"restoreNode": 0}),
             json!({"restoreNode": 1}),
         ];
-        events.extend(more.into_iter().map(|action| json!({"at": at, "do": action})));
+        events.extend(healing.into_iter().map(|action| json!({"at": at, "do": action})));
     }
     let scenario = json!({
         "description": format!("seed {seed}"),

@@ -69,7 +69,7 @@ pub struct Report {
 /// Runs a scenario.
 #[must_use]
 pub fn run(scenario: &Scenario, seed: u64) -> Report {
-    Run::new(scenario, seed).to_end()
+    Run::new(scenario, seed).play()
 }
 
 struct Run<'a> {
@@ -88,7 +88,7 @@ impl<'a> Run<'a> {
         Self { scenario, world: World::new(scenario, seed, BEGINNING), operators: vec![Operator::default()], events, settled: false }
     }
 
-    fn to_end(mut self) -> Report {
+    fn play(mut self) -> Report {
         if let Some(candidate) = &self.scenario.candidate {
             self.until_rest(BEGINNING + PREPARED_WITHIN, false);
             self.world.begin();

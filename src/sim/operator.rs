@@ -115,7 +115,7 @@ impl Operator {
         let blocked = self.written.iter().map(|(watch, at)| *at + self.lag_of(*watch)).max();
         let next = changes.chain(self.wake).chain(self.retry).min()?;
         let retry = self.retry.map_or(next, |retry| next.max(retry));
-        [blocked, self.down, self.not_before].into_iter().flatten().fold(Some(retry), |next, least| next.map(|next| next.max(least)))
+        Some([blocked, self.down, self.not_before].into_iter().flatten().fold(retry, Timestamp::max))
     }
 
     /// One round.

@@ -163,7 +163,7 @@ impl SimPod {
                 let image = self.image().to_owned();
                 self.wait("ErrImagePull", format!("failed to pull and unpack image \"{image}\": not found"));
                 self.next = Some((after(now, 2), Step::PullWaits));
-                (self.failed_pulls == 1).then(|| Sight::Unpullable(image))
+                (self.failed_pulls == 1).then_some(Sight::Unpullable(image))
             }
             Step::PullWaits => {
                 let image = self.image().to_owned();

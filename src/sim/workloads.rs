@@ -158,7 +158,7 @@ impl Workloads {
                 match sight {
                     Some(Sight::Ready) => timeline.ready(now, &owner, self.ready_of(&owner)),
                     Some(Sight::Crashed(how)) => {
-                        timeline.line(now, "pods", &format!("{name} crashed: {how}"), &format!("{restarts} restarts before"))
+                        timeline.line(now, "pods", &format!("{name} crashed: {how}"), &format!("{restarts} restarts before"));
                     }
                     Some(Sight::Unpullable(image)) => timeline.line(now, "pods", &format!("{name}: image {image} cannot be pulled"), ""),
                     Some(Sight::Unready) => timeline.line(now, "pods", &format!("{name} is not ready any more"), ""),
@@ -173,12 +173,11 @@ impl Workloads {
         let node = (0..self.nodes.len()).filter(|node| self.nodes[*node].is_none()).min_by_key(|node| load(*node));
         let address = usize::try_from(self.made).unwrap_or(0);
         let Some(pod) = self.pods.get_mut(uid) else { return };
-        match node {
-            Some(node) => pod.scheduled(node, address, behaviour, &mut self.random, now),
-            None => {
-                pod.next = None;
-                pod.shown.state.unschedulable = Some(format!("0/{} nodes are available", self.nodes.len()));
-            }
+        if let Some(node) = node {
+            pod.scheduled(node, address, behaviour, &mut self.random, now);
+        } else {
+            pod.next = None;
+            pod.shown.state.unschedulable = Some(format!("0/{} nodes are available", self.nodes.len()));
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod admission;
 mod docs;
+mod drift;
 mod harness;
 mod hostile;
 mod operator;

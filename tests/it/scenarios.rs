@@ -1,4 +1,4 @@
-//! Each `examples/scenarios/*.yaml`, run on the virtual clock, gives the timeline of the same name in `tests/golden`.
+//! Each `examples/scenarios/*.yaml`, run on the virtual clock, gives the timeline of the same name in `tests/golden/scenarios`.
 //!
 //! `UPDATE=1 cargo test --test it scenarios` writes the golden files anew. Read the difference as a person on call would: is every line true, is
 //! every move right?
@@ -30,7 +30,7 @@ fn timeline(name: &str) -> sim::Report {
 #[test]
 fn timelines() {
     let update = std::env::vars().any(|(name, _)| name == "UPDATE");
-    let golden = root().join("tests/golden");
+    let golden = root().join("tests/golden/scenarios");
     let mut wrong = Vec::new();
     for name in names(&root().join("examples/scenarios"), "yaml") {
         let report = timeline(&name);
@@ -42,7 +42,7 @@ fn timelines() {
         if update {
             fs::write(&file, &text).unwrap();
         } else if fs::read_to_string(&file).unwrap_or_default() != text {
-            wrong.push(format!("{name} differs from tests/golden/{name}.txt:\n{text}"));
+            wrong.push(format!("{name} differs from tests/golden/scenarios/{name}.txt:\n{text}"));
         }
     }
     assert!(wrong.is_empty(), "{}\n\nUPDATE=1 writes the timelines anew", wrong.join("\n\n"));
@@ -50,5 +50,5 @@ fn timelines() {
 
 #[test]
 fn every_golden_timeline_has_its_scenario() {
-    assert_eq!(names(&root().join("tests/golden"), "txt"), names(&root().join("examples/scenarios"), "yaml"));
+    assert_eq!(names(&root().join("tests/golden/scenarios"), "txt"), names(&root().join("examples/scenarios"), "yaml"));
 }

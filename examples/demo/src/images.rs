@@ -42,7 +42,7 @@ pub fn build_operator() -> Result<PathBuf> {
     command.args(["build", "--quiet", "--package=plimsoll", "--bin=plimsoll", "--message-format=json-render-diagnostics"]);
     let messages = host::run_command(command.current_dir(root()?)).context("cannot build the operator")?;
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let program = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).last();
+    let program = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
     program.context("cargo built the operator, but does not say where")
 }
 

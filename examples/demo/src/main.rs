@@ -66,10 +66,7 @@ async fn main() -> ExitCode {
 
 /// Ctrl-C, or the polite signal of a script.
 async fn interrupted() {
-    let mut terminate = match signal(SignalKind::terminate()) {
-        Ok(terminate) => terminate,
-        Err(_) => return std::future::pending().await,
-    };
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
@@ -79,10 +76,10 @@ async fn interrupted() {
 async fn run(place: &Place, ground: &mut Ground) -> Result<()> {
     ground.prepare(place).await?;
     let result = play(ground).await;
-    if result.is_err() {
-        if let (Ok(cluster), Some(release)) = (ground.cluster(), ground.release()) {
-            eprintln!("\n{}", diagnose(cluster, release, &[NAMESPACE]).await);
-        }
+    if result.is_err()
+        && let (Ok(cluster), Some(release)) = (ground.cluster(), ground.release())
+    {
+        eprintln!("\n{}", diagnose(cluster, release, &[NAMESPACE]).await);
     }
     result
 }
@@ -129,7 +126,7 @@ struct Pushed {
 
 async fn push(cluster: &plimsoll_demo::cluster::Cluster) -> Result<Pushed> {
     let build = async {
-        tokio::task::spawn_blocking(|| {
+        tokio::task::spawn_blocking(|| -> Result<_> {
             let operator = images::build_operator()?;
             let folder = operator.parent().context("the operator's program has no folder")?.join("demo-apps");
             Ok((operator, images::build_apps(&folder)?))
@@ -142,7 +139,7 @@ async fn push(cluster: &plimsoll_demo::cluster::Cluster) -> Result<Pushed> {
         .map_err(|error: anyhow::Error| error)?;
     let cluster = cluster.clone();
     let push = async {
-        tokio::task::spawn_blocking(move || {
+        tokio::task::spawn_blocking(move || -> Result<_> {
             Ok(Pushed {
                 operator: images::push_operator(&cluster, &operator)?,
                 shop: [
@@ -156,5 +153,5 @@ async fn push(cluster: &plimsoll_demo::cluster::Cluster) -> Result<Pushed> {
         .await
         .context("pushing panicked")?
     };
-    step("images", "pushing plimsoll, shop:1, shop:2, shop:3 and load", push).await.map_err(|error: anyhow::Error| error)
+    step("images", "pushing plimsoll, shop:1, shop:2, shop:3 and load", push).await
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result, bail};
-use plimsoll_bed::build::Part;
+use plimsoll_bed::build::{Part, build_crane};
 use plimsoll_bed::stop::Stop;
 use plimsoll_bed::{Bed, Description, Options, host};
 use plimsoll_demo::cluster::Cluster;
@@ -80,33 +80,7 @@ impl Ground {
     /// # Errors
     /// When the bed does not start, the cluster does not answer, or somebody else's plimsoll runs in it.
     pub async fn prepare(&mut self, place: &Place) -> Result<()> {
-        let release = |name: &str, namespace: &str, serves: &[&str]| Release {
-            name: name.to_owned(),
-            namespace: namespace.to_owned(),
-            serves: serves.iter().map(|&name| name.to_owned()).collect(),
-        };
-        // In a cluster that others use, the operator sees the demo's namespace and nothing else.
-        let guest = release("plimsoll-demo", "plimsoll-demo-operator", &[NAMESPACE]);
-        let (cluster, release) = match place {
-            Place::User { context, registry } => {
-                // Of the bed only its tools: kubectl, helm, and crane for the images.
-                step("tools", "building kubectl, helm and crane, where they are missing", build_tools()).await?;
-                (Cluster::of_user(context, registry), guest)
-            }
-            Place::Bed => match running_bed()? {
-                Some(bed) => {
-                    say("bed", "using the bed that is up (make bed); it stays up");
-                    (Cluster::of_bed(&bed)?, guest)
-                }
-                None => {
-                    let start = Bed::start(Options { metrics_server: false, ..Options::real() });
-                    let bed = step("bed", "starting a Kubernetes with a real node on this machine", start).await?;
-                    let cluster = Cluster::of_bed(&bed)?;
-                    self.bed = Some(bed);
-                    (cluster, release("plimsoll", "plimsoll-system", &[]))
-                }
-            },
-        };
+        let (cluster, release) = self.find(place).await?;
         let version = cluster.kubectl(&["version", "--output=json"]).await.context("the cluster does not answer")?;
         let version: serde_json::Value = serde_json::from_str(&version).context("kubectl's version cannot be read")?;
         say("cluster", &format!("Kubernetes {}", version["serverVersion"]["gitVersion"].as_str().unwrap_or_default()));
@@ -120,6 +94,31 @@ impl Ground {
         }
         (self.cluster, self.release) = (Some(cluster), Some(release));
         Ok(())
+    }
+
+    /// The cluster, and what is to be installed in it.
+    async fn find(&mut self, place: &Place) -> Result<(Cluster, Release)> {
+        let release = |name: &str, namespace: &str, serves: &[&str]| Release {
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+            serves: serves.iter().map(|&name| name.to_owned()).collect(),
+        };
+        // In a cluster that others use, the operator sees the demo's namespace and nothing else.
+        let guest = release("plimsoll-demo", "plimsoll-demo-operator", &[NAMESPACE]);
+        if let Place::User { context, registry } = place {
+            // Of the bed only its tools: kubectl, helm, and crane for the images.
+            step("tools", "building kubectl, helm and crane, where they are missing", build_tools()).await?;
+            return Ok((Cluster::of_user(context, registry), guest));
+        }
+        if let Some(bed) = running_bed()? {
+            say("bed", "using the bed that is up (make bed); it stays up");
+            return Ok((Cluster::of_bed(&bed)?, guest));
+        }
+        let start = Bed::start(Options { metrics_server: false, ..Options::real() });
+        let bed = step("bed", "starting a Kubernetes with a real node on this machine", start).await?;
+        let cluster = Cluster::of_bed(&bed)?;
+        self.bed = Some(bed);
+        Ok((cluster, release("plimsoll", "plimsoll-system", &[])))
     }
 
     /// From now on there is a release to be taken away.
@@ -204,7 +203,7 @@ fn namespace_manifest(name: &str) -> String {
 async fn build_tools() -> Result<()> {
     tokio::task::spawn_blocking(|| {
         Part::Kubectl.build(&Stop::default())?;
-        Part::Node.build(&Stop::default())
+        build_crane(&Stop::default())
     })
     .await
     .context("building the tools panicked")?

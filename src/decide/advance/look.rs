@@ -18,7 +18,7 @@ pub const DRAIN_SECONDS: i64 = 2;
 pub fn look(input: &Input<'_>, progress: &Progress, memory: &Memory, judgement: &Judgement, abort: bool) -> Seen {
     let (plan, facts) = (input.plan, input.facts);
     let stable = memory.stable.as_deref().unwrap_or_default();
-    let shape = plan.shape(progress.step);
+    let shape = plan.shape(plan.step_of(progress));
     let deployed = facts.deployed(&progress.revision).asked.is_some();
     let (ready, stable_ready) = (facts.ready(&progress.revision), facts.ready(stable));
     let late = input.now >= progress.deadline.0;
@@ -35,11 +35,19 @@ pub fn look(input: &Input<'_>, progress: &Progress, memory: &Memory, judgement: 
         passed: judgement.passed(),
         can_take_over: ready >= plan.replicas,
         // What cannot be had by the deadline is not waited for: some pods of stable beat all of a bad candidate's.
-        can_go_back: stable_ready >= plan.replicas || (stable_ready > 0 && (ready == 0 || late)),
+        // Where neither has a pod, the traffic has nowhere to go: the deadline ends the wait, so that a fix may come.
+        can_go_back: stable_ready >= plan.replicas || (stable_ready > 0 && (ready == 0 || late)) || (ready == 0 && late),
         drained: progress.weight_since.is_some_and(|since| input.now >= since.0 + DRAIN_SECONDS.seconds())
-            && narrowed(facts, progress, stable),
+            && narrowed(facts, progress, stable)
+            && carries(progress, ready, stable_ready, plan.replicas),
         empty: plan.replicas == 0,
     }
+}
+
+/// What gets everything still has its pods: those of a promoted revision can be lost between the takeover and the end of the drain. On the way
+/// back nothing is waited for but one pod: a bad candidate is not kept for the sake of its capacity.
+fn carries(progress: &Progress, candidate_ready: i32, stable_ready: i32, required: i32) -> bool {
+    if progress.cause.is_none() { candidate_ready >= required } else { stable_ready > 0 || candidate_ready == 0 }
 }
 
 /// The front Service is seen to send everything to the revision that shall have it. Without ports there is no such Service, and nothing to wait

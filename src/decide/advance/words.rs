@@ -34,13 +34,21 @@ pub fn waiting(input: &Input<'_>, progress: &Progress, judgement: &Judgement, se
             because(input, revision)
         ),
         Stage::Shifting => format!("{}: waiting until {until} for the pods of the running revision", step_name(plan, progress.step)),
-        Stage::Soaking | Stage::Baking => judgement.sentence().unwrap_or_default(),
+        Stage::Baking if judgement.passed() && !seen.can_take_over => format!(
+            "the bake is passed; {ready} of {} pods of {revision} are ready, waiting for the others{}",
+            plan.replicas,
+            because(input, revision)
+        ),
+        Stage::Soaking | Stage::Baking => judgement.sentence().unwrap_or_else(|| watching(plan, progress, progress.stage == Stage::Baking)),
         Stage::RollingBack => {
             let cause = progress.cause.as_ref().map(|cause| cause.message.as_str()).unwrap_or_default();
             format!("{cause}; waiting until {until} for the running revision to have {} pods ready", plan.replicas)
         }
         Stage::Draining => match &progress.cause {
             Some(cause) => cause.message.clone(),
+            None if !seen.can_take_over => {
+                format!("{ready} of {} pods of {revision} are ready, waiting for the others{}", plan.replicas, because(input, revision))
+            }
             None => format!("{revision} serves everything; the pods of the revision before it drain"),
         },
     }
@@ -49,7 +57,7 @@ pub fn waiting(input: &Input<'_>, progress: &Progress, judgement: &Judgement, se
 /// The weight is in force: what is watched now, and for how long.
 #[must_use]
 pub fn watching(plan: &Plan, progress: &Progress, full: bool) -> String {
-    let shape = plan.shape(progress.step);
+    let shape = plan.shape(plan.step_of(progress));
     let pods = format!("{} of {} pods are {}'s", shape.candidate, shape.candidate + shape.stable, progress.revision);
     if full {
         return format!("bake: {pods}, the others stay as its control; watched for {} s", plan.bake_seconds);

@@ -1,16 +1,16 @@
-//! A revision's Deployment, made from its record only.
+//! A revision's Deployment, made from the pod template of its record.
 
 use serde_json::{Value, json};
 
 use super::ownership::{Owner, revision_key, selector};
 use crate::decide::plan::Plan;
-use crate::decide::snapshot::{Kind, Record};
+use crate::decide::snapshot::Kind;
 
-/// The Deployment of a revision with this many replicas.
+/// The Deployment of a revision with this pod template and so many replicas.
 ///
 /// Its own strategy matters only when somebody edits the template and plimsoll puts it back: no pod goes before another one is ready.
 #[must_use]
-pub fn deployment(plan: &Plan, revision: &str, record: &Record, replicas: i32) -> Value {
+pub fn deployment(plan: &Plan, revision: &str, pod_template: &Value, replicas: i32) -> Value {
     let key = revision_key(Kind::Deployment, &plan.name, revision);
     Owner::of(plan).object(
         &key,
@@ -22,7 +22,7 @@ pub fn deployment(plan: &Plan, revision: &str, record: &Record, replicas: i32) -
             "progressDeadlineSeconds": plan.progress_deadline_seconds,
             // A template never changes: there is nothing to go back to inside a Deployment.
             "revisionHistoryLimit": 0,
-            "template": record.pod_template,
+            "template": pod_template,
         }}),
     )
 }

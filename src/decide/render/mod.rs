@@ -35,8 +35,8 @@ pub use record::{Unreadable, record};
 
 /// Every object that shall exist.
 ///
-/// The plan's revision is rendered if it has no record yet. A revision without a record that is not the plan's cannot be rendered: what
-/// lives of its Deployment is wanted exactly as it is, neither changed nor deleted.
+/// The plan's revision is rendered if it has no record yet. A revision without a record that is not the plan's cannot be rendered: its
+/// Deployment keeps the pod template that it has, and only its number of pods moves.
 #[must_use]
 pub fn all(plan: &Plan, snapshot: &Snapshot, target: &Target) -> BTreeMap<ObjectKey, Value> {
     let fresh = (!snapshot.records.contains_key(&plan.revision)).then(|| record(plan, &snapshot.config_maps, &snapshot.pull_secrets));
@@ -61,8 +61,11 @@ pub fn all(plan: &Plan, snapshot: &Snapshot, target: &Target) -> BTreeMap<Object
     for (revision, replicas) in &target.replicas {
         let key = revision_key(Kind::Deployment, &plan.name, revision);
         match record_of(revision) {
-            Some(record) => wanted.insert(key, deployment::deployment(plan, revision, record, *replicas)),
-            None => as_it_is(snapshot, key, &mut wanted),
+            Some(record) => wanted.insert(key, deployment::deployment(plan, revision, &record.pod_template, *replicas)),
+            None => snapshot.children.get(&key).filter(|child| child.ours).and_then(|child| {
+                let live = deployment::deployment(plan, revision, &child.body["spec"]["template"], *replicas);
+                wanted.insert(key.clone(), live)
+            }),
         };
         if *replicas > 0 {
             let key = revision_key(Kind::PodDisruptionBudget, &plan.name, revision);
@@ -87,11 +90,13 @@ fn as_it_is(snapshot: &Snapshot, key: ObjectKey, wanted: &mut BTreeMap<ObjectKey
     wanted.insert(key, body)
 }
 
-/// Ports of the revisions that have pods, the plan's own last: it is the newest one. Without any pods: of the plan.
+/// Ports of the revisions that have pods: stable's first, since callers know them, the plan's own last, the newest. Without any pods: of the
+/// plan.
 fn serving_ports<'a>(plan: &'a Plan, target: &Target, record_of: &impl Fn(&str) -> Option<&'a Record>) -> Vec<&'a [Port]> {
     let with_pods = target.replicas.iter().filter(|(_, replicas)| **replicas > 0).map(|(revision, _)| revision.as_str());
-    let (newest, older): (Vec<&str>, Vec<&str>) = with_pods.partition(|revision| *revision == plan.revision);
-    let ports: Vec<&[Port]> = older.into_iter().chain(newest).filter_map(record_of).map(|record| record.spec.ports.as_slice()).collect();
+    let mut oldest_first: Vec<&str> = with_pods.collect();
+    oldest_first.sort_by_key(|revision| (target.stable.as_deref() != Some(*revision), *revision == plan.revision));
+    let ports: Vec<&[Port]> = oldest_first.into_iter().filter_map(record_of).map(|record| record.spec.ports.as_slice()).collect();
     if ports.is_empty() { vec![plan.spec.ports.as_slice()] } else { ports }
 }
 

@@ -46,7 +46,7 @@ fn running(replicas: &[(&str, i32)]) -> Target {
         replicas: replicas.iter().map(|(revision, replicas)| ((*revision).to_owned(), *replicas)).collect(),
         records: replicas.iter().map(|(revision, _)| (*revision).to_owned()).collect(),
         front: Front::All,
-        routed: Vec::new(),
+        ..Target::default()
     }
 }
 

@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What shall exist beyond what the spec says: which revisions, with how many pods, and who gets the traffic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
+    /// The stable revision, if there is one.
+    pub stable: Option<String>,
     /// Deployments that shall exist, with their replicas, by revision.
     pub replicas: BTreeMap<String, i32>,
     /// Revisions whose record shall exist: those above, and quarantined ones.

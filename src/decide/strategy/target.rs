@@ -5,7 +5,7 @@
 
 use super::{Front, Target};
 use crate::api::status::{Memory, Progress, Quarantined, Stage};
-use crate::decide::facts::Facts;
+use crate::decide::facts::{Deployed, Facts};
 use crate::decide::plan::Plan;
 
 /// What shall exist now.
@@ -17,6 +17,7 @@ pub fn target(plan: &Plan, memory: &Memory, quarantined: &[Quarantined], facts: 
         (None, Some(stable)) => only(stable, plan.replicas),
         (None, None) => Target::default(),
     };
+    target.stable.clone_from(&memory.stable);
     for revision in &memory.history {
         target.replicas.entry(revision.clone()).or_insert(0);
     }
@@ -54,7 +55,7 @@ fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts) -> Tar
     let required = plan.replicas;
     let (stable_pods, candidate_pods, front) = match (progress.stage, &progress.cause) {
         (Stage::Starting | Stage::Shifting | Stage::Soaking | Stage::Baking, _) => {
-            let shape = plan.shape(progress.step);
+            let shape = plan.shape(plan.step_of(progress));
             let room = plan.most_pods() - asked_stable.max(now_stable.present);
             let candidate_pods = grow_or_shrink(asked_candidate, shape.candidate, room, required - now_stable.ready);
             let room = plan.most_pods() - asked_candidate.max(now_candidate.present);
@@ -64,8 +65,8 @@ fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts) -> Tar
         }
         // Going back: stable gets everything it needs first, beyond the surge if it must be.
         (Stage::RollingBack, _) => (required.max(asked_stable), now_candidate.asked, Front::All),
-        (Stage::Draining, Some(_)) => (required, now_candidate.asked, Front::One(stable.to_owned())),
-        (Stage::Draining, None) => (asked_stable, Some(required), Front::One(candidate.to_owned())),
+        (Stage::Draining, Some(_)) => (required, now_candidate.asked, one_that_serves(stable, now_stable, now_candidate)),
+        (Stage::Draining, None) => (asked_stable, Some(required), one_that_serves(candidate, now_candidate, now_stable)),
     };
     let mut target = Target { front, ..Target::default() };
     target.replicas.insert(stable.to_owned(), stable_pods);
@@ -79,6 +80,11 @@ fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts) -> Tar
         Front::All => vec![stable.to_owned()],
     };
     target
+}
+
+/// All traffic to the winner; unless it has lost every pod meanwhile and the other revision still has some.
+fn one_that_serves(winner: &str, its: Deployed, other: Deployed) -> Front {
+    if its.ready == 0 && other.ready > 0 { Front::All } else { Front::One(winner.to_owned()) }
 }
 
 /// From `now` towards `wanted`: upwards at most into the `room` that there is, downwards at least to the pods that are `needed` here because the

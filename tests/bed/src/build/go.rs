@@ -82,18 +82,28 @@ pub(super) fn build_control_plane(directory: &Path, stop: &Stop) -> Result<()> {
 
 pub(super) fn build_node(directory: &Path, stop: &Stop) -> Result<()> {
     packages::require(&packages::NODE_BUILD)?;
-    let files = [
-        ("go.mod", include_str!("../../node/go.mod")),
-        ("go.sum", include_str!("../../node/go.sum")),
-        ("pause/main.go", include_str!("../../node/pause/main.go")),
-    ];
-    let module = Module::unpack(directory, &files)?;
+    let module = node_module(directory)?;
     for program in NODE {
         // runc enters namespaces from C before Go starts; without seccomp it refuses pods with a seccomp profile.
         let (cgo, tags): (_, &[&str]) = if program.name == "runc" { ("1", &["-tags", "seccomp"]) } else { ("0", &[]) };
         module.build(program, &[("CGO_ENABLED", cgo)], tags, stop)?;
     }
     Ok(())
+}
+
+pub(super) fn build_crane(directory: &Path, stop: &Stop) -> Result<()> {
+    let module = node_module(directory)?;
+    let mut programs = NODE.iter().filter(|program| program.name == "crane");
+    programs.try_for_each(|program| module.build(program, &[("CGO_ENABLED", "0")], &[], stop))
+}
+
+fn node_module(directory: &Path) -> Result<Module> {
+    let files = [
+        ("go.mod", include_str!("../../node/go.mod")),
+        ("go.sum", include_str!("../../node/go.sum")),
+        ("pause/main.go", include_str!("../../node/pause/main.go")),
+    ];
+    Module::unpack(directory, &files)
 }
 
 pub(super) fn build_metrics(directory: &Path, stop: &Stop) -> Result<()> {

@@ -81,9 +81,7 @@ impl Part {
         if self.is_complete()? {
             return Ok(());
         }
-        let directory = self.directory()?;
-        fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
-        let _lock = wait_for_lock(&directory.join(".lock"), self, stop)?;
+        let (directory, _lock) = self.lock_directory(stop)?;
         // The one waited for may have done it all.
         if self.is_complete()? {
             return Ok(());
@@ -94,6 +92,13 @@ impl Part {
             Self::Metrics => go::build_metrics(&directory, stop),
             Self::Kubectl => kubectl::fetch(&directory, stop),
         }
+    }
+
+    fn lock_directory(self, stop: &Stop) -> Result<(PathBuf, fs::File)> {
+        let directory = self.directory()?;
+        fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        let lock = wait_for_lock(&directory.join(".lock"), self, stop)?;
+        Ok((directory, lock))
     }
 
     fn is_complete(self) -> Result<bool> {
@@ -118,6 +123,18 @@ impl Part {
             Self::Kubectl => vec!["kubectl", "helm"],
         }
     }
+}
+
+/// Builds crane alone: to push images to somebody else's registry, nothing of a node is needed, and no C library.
+///
+/// # Errors
+/// As `Part::build`.
+pub fn build_crane(stop: &Stop) -> Result<()> {
+    if Part::Node.program("crane")?.exists() {
+        return Ok(());
+    }
+    let (directory, _lock) = Part::Node.lock_directory(stop)?;
+    go::build_crane(&directory, stop)
 }
 
 /// The cache of all parts: `$XDG_CACHE_HOME/plimsoll/bed`, by default under `~/.cache`.

@@ -1,18 +1,27 @@
 //! Measure: one HTTP request to each pod that is due, beside the reconcile, never inside it: an endpoint that hangs delays nobody, not even the
 //! abort of its own service. The round's result wakes the service.
 //!
-//! The other side may be hostile. Each answer gets five seconds in all, a mebibyte after decompression, four kibibytes of headers, no redirect, no
-//! proxy, no connection that is used twice; only the address that Kubernetes gave to the pod is asked. What is kept is counters or a reason.
+//! The other side may be hostile. Each answer gets five seconds in all, a mebibyte, four kibibytes of headers; no redirect, no proxy, no
+//! compression (nothing that is sent can become larger here), no connection that is used twice; only the address that Kubernetes gave to the pod
+//! is asked. An answer counts when it is whole: one that ends before its announced length is none. What is kept is counters or a reason.
 
+use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderMap, Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::clock::Clock;
 use super::telemetry::Telemetry;
@@ -31,10 +40,11 @@ const REQUESTS: usize = 1024;
 const LARGE_BODIES: usize = 48;
 const SMALL: usize = 64 << 10;
 const HEADER_BYTES: usize = 4 << 10;
+/// What is read ahead of one connection. hyper's own choice grows to 400 KiB, which many pods together could use.
+const BUFFER: usize = 16 << 10;
 
 /// Asks pods.
 pub struct Pods {
-    client: reqwest::Client,
     requests: Semaphore,
     large_bodies: Semaphore,
     telemetry: Telemetry,
@@ -42,19 +52,9 @@ pub struct Pods {
 
 impl Pods {
     /// Ready to ask.
-    ///
-    /// # Errors
-    /// When no HTTP client can be built.
-    pub fn new(telemetry: Telemetry) -> reqwest::Result<Self> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .http1_only()
-            .pool_max_idle_per_host(0)
-            .referer(false)
-            .user_agent(concat!("plimsoll/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client, requests: Semaphore::new(REQUESTS), large_bodies: Semaphore::new(LARGE_BODIES), telemetry })
+    #[must_use]
+    pub fn new(telemetry: Telemetry) -> Self {
+        Self { requests: Semaphore::new(REQUESTS), large_bodies: Semaphore::new(LARGE_BODIES), telemetry }
     }
 
     /// Asks all of them, and waits for all answers or the end of the round.
@@ -88,18 +88,22 @@ impl Pods {
             return Err(format!("{ip} is not an address that a pod can have"));
         }
         let _turn = self.requests.acquire().await.map_err(|closed| closed.to_string())?;
-        let url = format!("http://{}{}", SocketAddr::new(ip, request.port), request.path);
-        let accept = (ACCEPT, "text/plain;version=0.0.4");
-        let answer = self.client.get(url).header(accept.0, accept.1).send().await.map_err(|error| reason(&error))?;
-        let headers: usize = answer.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-        if headers > HEADER_BYTES {
-            return Err(format!("headers of {headers} bytes; {HEADER_BYTES} are read"));
-        }
-        if answer.status() != 200 {
-            return Err(format!("status {}", answer.status()));
-        }
-        let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-        let body = self.body(answer).await?;
+        let connection = TcpStream::connect((ip, request.port)).await.map_err(|error| reason(&error))?;
+        let (mut sender, connection) =
+            http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(connection)).await.map_err(|error| reason(&error))?;
+        // The connection ends with this answer, whatever is still sent on it.
+        let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
+        let asked = http::Request::get(request.path.as_str())
+            .header(HOST, SocketAddr::new(ip, request.port).to_string())
+            .header(ACCEPT, "text/plain;version=0.0.4")
+            .header(USER_AGENT, concat!("plimsoll/", env!("CARGO_PKG_VERSION")))
+            .header(CONNECTION, "close")
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| reason(&error))?;
+        let answer = sender.send_request(asked).await.map_err(|error| reason(&error))?;
+        acceptable(&answer)?;
+        let content_type = text(answer.headers(), &CONTENT_TYPE).to_owned();
+        let body = self.body(answer.into_body()).await?;
         let now = Clock.now();
         let counters = convention::read(&body, &content_type, convention_of(request)).map_err(|why| why.to_string())?;
         Ok(PodSample {
@@ -113,10 +117,12 @@ impl Pods {
     }
 
     /// The body, up to one byte more than is allowed: enough to see that it is too large.
-    async fn body(&self, mut answer: reqwest::Response) -> Result<Vec<u8>, String> {
+    async fn body(&self, mut answer: Incoming) -> Result<Vec<u8>, String> {
         let mut body = Vec::new();
         let mut large = None;
-        while let Some(chunk) = answer.chunk().await.map_err(|error| reason(&error))? {
+        while let Some(frame) = answer.frame().await {
+            // What is not content is a trailer, and of no interest.
+            let Ok(chunk) = frame.map_err(|error| reason(&error))?.into_data() else { continue };
             let room = convention::MAX_BODY_BYTES + 1 - body.len();
             body.extend_from_slice(&chunk[..chunk.len().min(room)]);
             if body.len() > convention::MAX_BODY_BYTES {
@@ -128,6 +134,27 @@ impl Pods {
         }
         Ok(body)
     }
+}
+
+/// Whether the answer's body is worth reading.
+fn acceptable(answer: &Response<Incoming>) -> Result<(), String> {
+    let headers: usize = answer.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if headers > HEADER_BYTES {
+        return Err(format!("headers of {headers} bytes; {HEADER_BYTES} are read"));
+    }
+    if answer.status() != StatusCode::OK {
+        return Err(format!("status {}", answer.status()));
+    }
+    let encoding = text(answer.headers(), &CONTENT_ENCODING);
+    if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
+        return Err("the answer is compressed although that was not asked for".to_owned());
+    }
+    Ok(())
+}
+
+/// A header's value; empty if there is none, or no text.
+fn text<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 fn convention_of(request: &Request) -> convention::Convention {
@@ -146,9 +173,9 @@ fn is_pods(ip: IpAddr) -> bool {
     }
 }
 
-/// Why a request failed, for people: without the URL, down to the cause.
-fn reason(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
+/// Why a request failed, for people: down to the cause.
+fn reason(error: &dyn Error) -> String {
+    let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;
     }

@@ -96,7 +96,7 @@ impl Context {
         let access = Arc::new(Access::new(client, telemetry.clone()));
         Ok(Self {
             events: Events::start(access.clone(), settings.instance.clone()),
-            pods: Arc::new(Pods::new(telemetry.clone())?),
+            pods: Arc::new(Pods::new(telemetry.clone())),
             cache: Cache::default(),
             queue: Arc::new(Queue::default()),
             notes: Notes::default(),

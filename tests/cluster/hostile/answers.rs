@@ -54,6 +54,7 @@ impl Answers {
         let listener = std::net::TcpListener::bind(("0.0.0.0", 0)).expect("a port");
         listener.set_nonblocking(true).unwrap();
         let answers = Self { port: listener.local_addr().unwrap().port(), asked: Arc::default(), answering: Arc::default() };
+        LazyLock::force(&BOMB);
         let server = answers.clone();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

@@ -1,4 +1,5 @@
-//! ProductionService: one app in production.
+//! `ProductionService`: one app in production.
+#![allow(clippy::duplicated_attributes, reason = "each printer column names the same fields")]
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};

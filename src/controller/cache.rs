@@ -22,7 +22,7 @@ use crate::decide::render::ownership::SERVICE;
 use crate::decide::{Kind, ObjectKey};
 
 /// Tombstones are kept for so long; by then the last event of a deleted object has long come.
-const GRAVE: Duration = Duration::from_mins(10);
+const GRAVE: Duration = Duration::from_secs(600);
 
 /// What a watch is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,14 +154,14 @@ impl Cache {
         let state = self.lock();
         let service = state.services.get(key).cloned();
         let namespace: Box<str> = key.namespace.as_ref().into();
-        let version = |name: &Box<str>| Some((name.to_string(), *state.config_maps.get(&(namespace.clone(), name.clone()))?));
+        let version = |name: &str| Some((name.to_owned(), *state.config_maps.get(&(namespace.clone(), name.into()))?));
         let placed = |(_, placed): &(u64, PlacedPod)| {
             let mut pod = placed.pod.clone();
             pod.state.node_ready = placed.node.as_ref().and_then(|node| state.nodes.get(node)).copied().unwrap_or(true);
             pod
         };
         Family {
-            references: service.iter().flat_map(|service| &service.references).filter_map(version).collect(),
+            references: service.iter().flat_map(|service| &service.references).filter_map(|name| version(name)).collect(),
             children: state.children.get(key).cloned().unwrap_or_default(),
             pods: state.pods.get(key).into_iter().flat_map(|pods| pods.values()).map(placed).collect(),
             pull_secrets: state.pull_secrets.get(&namespace).cloned().unwrap_or_default(),

@@ -23,7 +23,7 @@ use crate::decide::render::ownership::SERVICE;
 /// What has not been seen yet: the CRD, and the first complete list of each watch.
 #[derive(Debug, Default)]
 pub struct Progress {
-    missing: Mutex<BTreeMap<String, ()>>,
+    missing: Mutex<BTreeSet<String>>,
     seen: Notify,
 }
 
@@ -57,7 +57,7 @@ impl Progress {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, ()>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
         self.missing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -85,9 +85,8 @@ fn begin(context: &Arc<Context>, client: &Client, source: Source, scope: Option<
     let name = if source == Source::DefaultAccounts { format!("default {what}") } else { what };
     context.progress.expect(&name);
     let selected = match source {
-        Source::Services | Source::Nodes => watcher::Config::default(),
-        // A spec may refer to any of them, and these have no label of ours: metadata only, kept as a name and a number.
-        Source::Children(Kind::ConfigMap) => watcher::Config::default(),
+        // A spec may refer to any ConfigMap, and those have no label of ours: metadata only, kept as a name and a number.
+        Source::Services | Source::Nodes | Source::Children(Kind::ConfigMap) => watcher::Config::default(),
         Source::Children(_) | Source::Pods => watcher::Config::default().labels(SERVICE),
         Source::DefaultAccounts => watcher::Config::default().fields("metadata.name=default"),
     };
@@ -101,9 +100,9 @@ fn begin(context: &Arc<Context>, client: &Client, source: Source, scope: Option<
     }
 }
 
-fn api<K: kube::Resource<DynamicType = ApiResource>>(client: &Client, resource: &ApiResource, scope: Option<&str>) -> Api<K>
+fn api<K>(client: &Client, resource: &ApiResource, scope: Option<&str>) -> Api<K>
 where
-    K: kube::Resource<Scope = kube::core::DynamicResourceScope>,
+    K: kube::Resource<DynamicType = ApiResource, Scope = kube::core::DynamicResourceScope>,
 {
     match scope {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),

@@ -1,6 +1,9 @@
 //! Scenarios against a real control plane with fake nodes, side by side, each in a namespace of its own.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc, reason = "a test fails by panicking")]
+#![allow(clippy::must_use_candidate, clippy::unused_async, clippy::needless_pass_by_value, reason = "scaffolding, called from here only")]
+#![allow(clippy::similar_names, clippy::cast_possible_truncation, reason = "a pod, a port, a few seconds")]
+#![allow(clippy::disallowed_methods, reason = "a test may be told by the environment how large it shall be")]
 
 mod admission;
 mod docs;

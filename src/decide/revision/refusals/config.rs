@@ -68,7 +68,7 @@ fn variables(spec: &ProductionServiceSpec, config: &Config, config_maps: &BTreeM
 fn once<'a>(sources: &mut BTreeMap<&'a str, String>, name: &'a str, path: String, findings: &mut Findings) {
     match sources.get(name) {
         Some(earlier) => {
-            findings.add("DuplicateVariable", path, format!("variable {name} is set by {earlier} already; keep one of the two"))
+            findings.add("DuplicateVariable", path, format!("variable {name} is set by {earlier} already; keep one of the two"));
         }
         None => {
             sources.insert(name, path);

@@ -2,6 +2,8 @@
 //!
 //! Never here, whatever is asked: host namespaces and paths, privileged containers, added capabilities, host ports, a probe's `host`.
 
+#![allow(clippy::struct_field_names, reason = "Kubernetes' own names")]
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -74,7 +76,6 @@ pub struct EnvVar {
     "valueFrom is one of configMapKeyRef, secretKeyRef, fieldRef and resourceFieldRef: set exactly one"
 ))]
 #[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_field_names, reason = "Kubernetes' own names")]
 pub struct ValueFrom {
     /// A key of a ConfigMap of this namespace. Not part of the revision; see `config.configMapRefs`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -88,6 +88,7 @@ impl<B> Policy<Request<Body>, Response<B>, BoxError> for Patience {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "what the policy is shown")]
     fn answer(status: u16, retry_after: Option<&str>) -> Result<Response<()>, BoxError> {
         let mut builder = Response::builder().status(status);
         if let Some(text) = retry_after {

@@ -202,13 +202,12 @@ async fn contents(
     for name in object::references(service) {
         let Some(version) = versions.get(name) else { continue };
         let known = note.contents.get(name).filter(|(at, _)| at >= version).cloned();
-        let read = match known {
-            Some(known) => Some(known),
-            None => {
-                let object = ObjectKey::new(Kind::ConfigMap, name);
-                let found = context.access.get(&key.namespace, &object).await;
-                found.map_err(|source| Error::Observe { what: object.to_string(), source })?.map(|found| contents_of(&found))
-            }
+        let read = if known.is_some() {
+            known
+        } else {
+            let object = ObjectKey::new(Kind::ConfigMap, name);
+            let found = context.access.get(&key.namespace, &object).await;
+            found.map_err(|source| Error::Observe { what: object.to_string(), source })?.map(|found| contents_of(&found))
         };
         if let Some(read) = read {
             kept.insert(name.to_owned(), read);

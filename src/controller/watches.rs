@@ -1,6 +1,6 @@
 //! Watches: everything that is seen goes into the cache, and the services that it concerns into the queue. Nothing is polled.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{Stream, StreamExt as _};
@@ -30,7 +30,7 @@ pub struct Progress {
 impl Progress {
     /// This has to be seen first.
     pub fn expect(&self, what: &str) {
-        self.lock().insert(what.to_owned(), ());
+        self.lock().insert(what.to_owned());
     }
 
     /// This has been seen.
@@ -41,7 +41,7 @@ impl Progress {
 
     /// The first thing that is waited for; `None` when everything has been seen.
     pub fn waiting_for(&self) -> Option<String> {
-        self.lock().keys().next().cloned()
+        self.lock().iter().next().cloned()
     }
 
     /// Waits until everything has been seen.

@@ -398,6 +398,7 @@ fn metrics(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Option<
 mod tests {
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "the rows build it")]
     fn planned(replicas: i32, rollout: serde_json::Value) -> Plan {
         let spec = serde_json::json!({"image": "a:1", "ports": [{"name": "http", "port": 80}], "rollout": rollout});
         let service = ProductionService::new("shop", serde_json::from_value(spec).unwrap());

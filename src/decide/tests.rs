@@ -155,7 +155,7 @@ impl World {
         let (uid, resource_version) = (self.count.to_string(), self.count.to_string());
         match write {
             Write::Create { key, body } | Write::Apply { key, body, .. } => {
-                self.put(key, Child { uid, resource_version, ours: true, deleting: false, body })
+                self.put(key, Child { uid, resource_version, ours: true, deleting: false, body });
             }
             Write::Delete { key, .. } => {
                 self.snapshot.children.remove(&key);

@@ -100,7 +100,11 @@ async fn hostile_answers_move_nothing_and_harm_nobody() {
     for kind in SILENT {
         let service = world.get("psvc", kind).await;
         let progress = &service["status"]["rollout"]["progress"];
-        if phase(&service) != "Progressing" || progress["step"] != 0 || progress["stage"] != "Soaking" || !past(progress, 2 * DEADLINE_SECONDS) {
+        if phase(&service) != "Progressing"
+            || progress["step"] != 0
+            || progress["stage"] != "Soaking"
+            || !past(progress, 2 * DEADLINE_SECONDS)
+        {
             faults.push(format!("{kind}: {:#}", service["status"]));
         } else {
             println!("{kind}: {}", service["status"]["message"].as_str().unwrap_or_default());

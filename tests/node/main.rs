@@ -2,7 +2,7 @@
 //!
 //! `cargo test --test node` runs all, `cargo test --test node crash` those with that word in their name.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
 
 mod app;
 mod scenarios;

@@ -61,6 +61,7 @@ fn soaking() -> Value {
     })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what the tree is shown")]
 fn pods() -> Pods {
     let pod = |name: &str, revision: &str, status: Value| -> (String, Pod) {
         let labels = json!({"plimsoll.dev/service": "shop", "plimsoll.dev/revision": revision});

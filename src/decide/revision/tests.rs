@@ -118,6 +118,7 @@ fn what_changes_pods_changes_the_hash() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_cannot_be_honoured_is_refused_with_its_path_and_remedy() {
     let flags = json!({"flags": {"text": {"A": "1", "1b": "2"}, "binary": {"logo.png": "AAAA"}}, "files": {"text": {"a.yaml": "1"}}, "good": {"text": {"A": "1"}}});
     let cases = [

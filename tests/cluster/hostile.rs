@@ -16,16 +16,60 @@ use answers::Answers;
 
 /// Kinds that say nothing at all.
 const SILENT: &[&str] = &[
-    "down", "hanging", "slow", "status-404", "status-500", "status-503", "redirect", "not-http", "empty", "html", "json", "json-cut", "json-deep",
-    "wrong-type", "not-text", "nan", "plus-infinity", "minus-infinity", "negative", "word", "no-value", "twice", "stale", "future", "too-short",
-    "chunks-cut", "gzip-cut", "gzip-wrong", "gzip-bomb", "hundred-mebibytes", "endless", "labels-many", "series-many", "line-long", "header-large",
-    "headers-many", "headers-endless", "other-metrics", "no-traffic",
+    "down",
+    "hanging",
+    "slow",
+    "status-404",
+    "status-500",
+    "status-503",
+    "redirect",
+    "not-http",
+    "empty",
+    "html",
+    "json",
+    "json-cut",
+    "json-deep",
+    "wrong-type",
+    "not-text",
+    "nan",
+    "plus-infinity",
+    "minus-infinity",
+    "negative",
+    "word",
+    "no-value",
+    "twice",
+    "stale",
+    "future",
+    "too-short",
+    "chunks-cut",
+    "gzip-cut",
+    "gzip-wrong",
+    "gzip-bomb",
+    "hundred-mebibytes",
+    "endless",
+    "labels-many",
+    "series-many",
+    "line-long",
+    "header-large",
+    "headers-many",
+    "headers-endless",
+    "other-metrics",
+    "no-traffic",
 ];
 /// Kinds whose answers are true, if few or odd: what they prove may move a rollout, but never back.
 const HARMLESS: &[&str] = &["reset", "half-silent"];
 /// Kinds that try to cost memory.
-const HEAVY: &[&str] =
-    &["gzip-bomb", "hundred-mebibytes", "endless", "labels-many", "series-many", "line-long", "json-deep", "header-large", "headers-endless"];
+const HEAVY: &[&str] = &[
+    "gzip-bomb",
+    "hundred-mebibytes",
+    "endless",
+    "labels-many",
+    "series-many",
+    "line-long",
+    "json-deep",
+    "header-large",
+    "headers-endless",
+];
 /// KiB that one answer may cost.
 const COST: u64 = 2048;
 const DEADLINE_SECONDS: i64 = 10;
@@ -46,7 +90,9 @@ async fn hostile_answers_move_nothing_and_harm_nobody() {
     apply(&world, &answers, &names[..kinds.len()], |name| name).await;
     until("every kind was asked thrice", async || kinds.iter().all(|kind| answers.asked(kind) >= 3).then_some(())).await;
     apply(&world, &answers, &["neighbour"], |_| "good-2").await;
-    let promoted = |service: &Value| service["status"]["rollout"]["last"]["promoted"] == true && phase(service) == "Stable" && image(service).ends_with("good-2");
+    let promoted = |service: &Value| {
+        service["status"]["rollout"]["last"]["promoted"] == true && phase(service) == "Stable" && image(service).ends_with("good-2")
+    };
     world.until("psvc", "neighbour", "was promoted meanwhile", promoted).await;
     sleep(Duration::from_secs(2 * u64::try_from(DEADLINE_SECONDS).unwrap())).await;
 
@@ -54,7 +100,11 @@ async fn hostile_answers_move_nothing_and_harm_nobody() {
     for kind in SILENT {
         let service = world.get("psvc", kind).await;
         let progress = &service["status"]["rollout"]["progress"];
-        if phase(&service) != "Progressing" || progress["step"] != 0 || progress["stage"] != "Soaking" || !past(progress, 2 * DEADLINE_SECONDS) {
+        if phase(&service) != "Progressing"
+            || progress["step"] != 0
+            || progress["stage"] != "Soaking"
+            || !past(progress, 2 * DEADLINE_SECONDS)
+        {
             faults.push(format!("{kind}: {:#}", service["status"]));
         } else {
             println!("{kind}: {}", service["status"]["message"].as_str().unwrap_or_default());

@@ -93,7 +93,11 @@ impl Answers {
             "status-404" => status("404 Not Found", &good),
             "status-500" => status("500 Internal Server Error", &good),
             "status-503" => status("503 Service Unavailable", &good),
-            "redirect" => format!("HTTP/1.1 302 Found\r\nLocation: http://{}/elsewhere\r\nContent-Length: 0\r\n\r\n", SocketAddr::new(address, self.port)).into(),
+            "redirect" => format!(
+                "HTTP/1.1 302 Found\r\nLocation: http://{}/elsewhere\r\nContent-Length: 0\r\n\r\n",
+                SocketAddr::new(address, self.port)
+            )
+            .into(),
             "not-http" => b"SSH-2.0-OpenSSH_9.9\r\n".to_vec(),
             "empty" => page(TEXT, ""),
             "html" => page("Content-Type: text/html\r\n", "<html><body>Welcome</body></html>\n"),
@@ -122,7 +126,9 @@ impl Answers {
             "gzip-bomb" => page_of(&format!("{TEXT}Content-Encoding: gzip\r\n"), &BOMB),
             "hundred-mebibytes" => return flood(connection, &format!("Content-Length: {}\r\n", 100 * MEBIBYTE), 100).await,
             "endless" => return flood(connection, "", usize::MAX).await,
-            "labels-many" => page(TEXT, &format!("{good}http_requests_total{{{}}} 1\n", many(40_000, |index| format!("l{index}=\"{index}\",")))),
+            "labels-many" => {
+                page(TEXT, &format!("{good}http_requests_total{{{}}} 1\n", many(40_000, |index| format!("l{index}=\"{index}\","))))
+            }
             "series-many" => page(TEXT, &many(20_000, |index| format!("http_requests_total{{code=\"200\",user=\"{index}\"}} 1\n"))),
             "line-long" => page(TEXT, &format!("{ok} 1\nx{{a=\"{}\"}} 1\n", "\\\\".repeat(MEBIBYTE / 2 - 100))),
             "header-large" => page(&format!("{TEXT}X-Large: {}\r\n", "x".repeat(300 << 10)), &good),
@@ -137,7 +143,9 @@ impl Answers {
             "no-traffic" => page(TEXT, &format!("{ok} 1000\n{failed} 0\n")),
             // Every answer is less than the one before.
             "reset" => page(TEXT, &format!("{ok} {}\n{failed} 0\n", 1_000_000_000 - self.asked(tag) * 1_000_000)),
-            "half-silent" if *self.answering.lock().unwrap().entry(tag.to_owned()).or_insert(address) != address => return forever(connection).await,
+            "half-silent" if *self.answering.lock().unwrap().entry(tag.to_owned()).or_insert(address) != address => {
+                return forever(connection).await;
+            }
             "fails" => page(TEXT, &world::metrics("fails-100", seconds)),
             "fails-rarely" => page(TEXT, &world::metrics("fails-100", seconds / 400.0)),
             _ => page(TEXT, &good),

@@ -172,9 +172,7 @@ async fn conflicts(world: &World) {
     world.service("cart", &spec("1")).await;
     for round in 0..2 {
         world
-            .until("psvc", "cart", "met a foreign object", |service| {
-                service["status"]["message"].to_string().contains("serviceaccounts cart")
-            })
+            .until("psvc", "cart", "met a foreign object", |service| service["status"].to_string().contains("ServiceAccount cart exists"))
             .await;
         if round == 0 {
             world.kubectl(&["delete", "serviceaccount", "cart"]).await;

@@ -27,7 +27,7 @@ bed: requirements ## start a cluster and leave it running; prints the KUBECONFIG
 bed-down: ## take that cluster away
 	@$(BED) down
 
-bench: requirements ## time and memory of decide() for 200 and 1 000 services, as ratios
+bench: requirements ## what deciding, judging and reading metrics cost, as ratios
 	$(CARGO) bench --bench decide
 
 crds: ## write the generated definition to crds/ and into the chart

@@ -1,21 +1,24 @@
 //! What deciding costs for many services: `make bench`. It prints; nothing passes or fails by a duration.
 //!
 //! Settled services are what an operator sees most. Each round decides once for every one of them, as after a restart. What matters are the
-//! ratios: per service it must not cost more with 1 000 services than with 200, and settled must mean silent.
+//! ratios: per service it must not cost more with 1 000 services than with 200, and settled must mean silent. A rollout's decision takes in a
+//! round of metrics, judges it and grows with its pods; a page is parsed at most once per pod and interval.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may stop")]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan as _};
+use plimsoll::api::status::Stage;
 use plimsoll::api::{ProductionService, ProductionServiceSpec};
-use plimsoll::decide::analysis::PodState;
+use plimsoll::decide::analysis::{Convention, Counters, PodSample, PodState, Scrape, Source, convention};
 use plimsoll::decide::{Child, Kind, Pod, Record, Snapshot, Write, decide};
 
 const SPEC: &str = r#"{"image": "registry.example/shop:1", "replicas": 3, "ports": [{"name": "http", "port": 8080}],
     "objectives": [{"name": "availability", "errorRate": {"atMost": "1%"}}], "network": {"policy": "isolated"},
     "scaling": {"maxReplicas": 9, "metrics": [{"pods": {"metric": {"name": "rps"}, "target": {"type": "AverageValue", "averageValue": "100"}}}]}}"#;
+const PAGE: &str = "# TYPE http_requests_total counter\nhttp_requests_total{code=\"200\"} 1000\nhttp_requests_total{code=\"500\"} 0\n";
 const ROUNDS: u32 = 5;
 
 fn main() {
@@ -30,6 +33,67 @@ fn main() {
         let _: ProductionService = serde_json::from_str(&status).unwrap();
     });
     println!("decide() against parsing the service's own JSON: {:.1} times the time", second.as_secs_f64() / parsed.as_secs_f64());
+
+    let few = rollout(10, now);
+    let many = rollout(100, now);
+    println!(
+        "a rollout's decision against a settled one: {:.1} times the time with 10 replicas, {:.1} with 100",
+        few / second.as_secs_f64(),
+        many / second.as_secs_f64()
+    );
+    let page = format!("{PAGE}{}", "# HELP process_other A metric that is none of ours.\nprocess_other{kind=\"a\"} 1\n".repeat(13_000));
+    let read = timed(|| assert!(convention::read(page.as_bytes(), "text/plain", Convention::Auto).is_ok()));
+    let mebibytes = page.len() as f64 / f64::from(1 << 20);
+    println!(
+        "a metrics page: {:.0?} per MiB, {:.1} settled decisions",
+        read.div_f64(mebibytes),
+        read.as_secs_f64() / mebibytes / second.as_secs_f64()
+    );
+}
+
+/// Seconds of one decision that takes in a round of metrics, in the middle of a rollout.
+fn rollout(replicas: i32, now: Timestamp) -> f64 {
+    let mut snapshot = settled("shop", now);
+    snapshot.service.spec.replicas = Some(replicas);
+    snapshot.service.spec.image = "registry.example/shop:2".into();
+    let soaking = |snapshot: &Snapshot| {
+        let memory = snapshot.service.status.as_ref().and_then(|status| status.rollout.as_ref());
+        memory.and_then(|memory| memory.progress.as_ref()).is_some_and(|progress| progress.stage == Stage::Soaking)
+    };
+    let mut at = now;
+    // To the first step, and three rounds of metrics into it.
+    let mut rounds = 0;
+    while rounds < 3 {
+        at = at + 5.seconds();
+        assert!(at < now + 600.seconds(), "no step was reached");
+        rounds += u32::from(soaking(&snapshot));
+        let measurements = soaking(&snapshot).then(|| scrape(&snapshot, at, now));
+        let decision = decide(&snapshot, &measurements, at);
+        snapshot.service.status = Some(decision.status);
+        snapshot.judge = decision.judge;
+        decision.writes.into_iter().for_each(|write| carry_out(&mut snapshot, write, now));
+    }
+    at = at + 5.seconds();
+    let measurements = Some(scrape(&snapshot, at, now));
+    let each = timed(|| assert!(decide(&snapshot, &measurements, at).judge.is_some()));
+    println!("decide() in a rollout with a round of metrics of {} pods: {each:.0?}", snapshot.pods.len());
+    each.as_secs_f64()
+}
+
+/// Every pod answers: ten requests a second, all of them well.
+fn scrape(snapshot: &Snapshot, at: Timestamp, begun: Timestamp) -> Scrape {
+    let count = 10 * u64::try_from(at.duration_since(begun).as_secs()).unwrap();
+    let counters =
+        Counters { source: Some(Source::RequestsTotal), by_status: BTreeMap::from([(200, count), (500, 0)]), ..Counters::default() };
+    let samples = snapshot.pods.iter().map(|pod| PodSample {
+        pod: pod.state.pod.clone(),
+        revision: pod.state.revision.clone(),
+        at,
+        started: pod.started,
+        ready_since: pod.state.ready_since,
+        counters: counters.clone(),
+    });
+    Scrape { at, samples: samples.collect(), silent: Vec::new() }
 }
 
 /// Time of one decision among `count` services.

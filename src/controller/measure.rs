@@ -130,6 +130,8 @@ impl Pods {
             }
             if body.len() > SMALL && large.is_none() {
                 large = Some(self.large_bodies.acquire().await.map_err(|closed| closed.to_string())?);
+                // Once, not by doubling, which would hold the old and the new copy together.
+                body.reserve_exact(convention::MAX_BODY_BYTES + 1 - body.len());
             }
         }
         Ok(body)

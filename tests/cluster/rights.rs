@@ -118,9 +118,15 @@ async fn shape(world: &World) {
     world.until("psvc", "scaled", "was given a scale", |service| service["spec"]["replicas"] == 2).await;
     world.until("networkpolicy", "scaled", "was made", Value::is_object).await;
     world.patch("scaled", &json!({"spec": {"scaling": null, "network": null, "ports": [], "serviceAccount": {"name": "default"}}})).await;
-    for kind in ["hpa", "networkpolicy", "service", "serviceaccount"] {
+    for kind in ["hpa", "networkpolicy", "service"] {
         world.until(kind, "scaled", "was taken away", is_gone).await;
     }
+    // The account stays for as long as a revision that runs as it can be gone back to.
+    for tag in ["2", "3"] {
+        world.phase("scaled", "Stable").await;
+        world.patch("scaled", &json!({"spec": {"image": format!("example.test/shop:{tag}")}})).await;
+    }
+    world.until("serviceaccount", "scaled", "was taken away", is_gone).await;
 }
 
 /// Promoted, taken back, tried again; enough revisions for the oldest to be cleared away.
@@ -166,9 +172,7 @@ async fn conflicts(world: &World) {
     world.service("cart", &spec("1")).await;
     for round in 0..2 {
         world
-            .until("psvc", "cart", "met a foreign object", |service| {
-                service["status"]["message"].to_string().contains("serviceaccounts cart")
-            })
+            .until("psvc", "cart", "met a foreign object", |service| service["status"].to_string().contains("ServiceAccount cart exists"))
             .await;
         if round == 0 {
             world.kubectl(&["delete", "serviceaccount", "cart"]).await;

@@ -14,6 +14,9 @@ use crate::decide::analysis::Scrape;
 use crate::decide::{Kind, Write};
 
 /// Rounds within one second that are no loop gone mad.
+/// A step beyond every way.
+const FULL: i32 = 1_000;
+
 const ROUNDS_A_SECOND: u32 = 100;
 /// How long an operator may take to route around a revision that has lost all of its pods.
 const REROUTED_WITHIN: SignedDuration = SignedDuration::from_secs(10);
@@ -314,7 +317,9 @@ impl Auditor {
                 progress.filter(|progress| stable == Some(revision) && progress.cause.is_none() && progress.stage != Stage::Draining)
                 && let Some(required) = expected::replicas(&service.spec)
             {
-                let (_, least) = expected::shape(&service.spec, required, progress.step);
+                // A bake is full, also when an autoscaler has changed how many steps lead there.
+                let step = if progress.stage == Stage::Baking { FULL } else { progress.step };
+                let (_, least) = expected::shape(&service.spec, required, step);
                 if replicas < i64::from(least) {
                     let seen = format!("{} leaves stable {replicas} pods in step {}, not {least}", describe(write), progress.step);
                     self.violated(now, "5 rollback is reachable", seen);

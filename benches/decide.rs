@@ -64,7 +64,7 @@ fn rollout(replicas: i32, now: Timestamp) -> f64 {
     // To the first step, and three rounds of metrics into it.
     let mut rounds = 0;
     while rounds < 3 {
-        at = at + 5.seconds();
+        at += 5.seconds();
         assert!(at < now + 600.seconds(), "no step was reached");
         rounds += u32::from(soaking(&snapshot));
         let measurements = soaking(&snapshot).then(|| scrape(&snapshot, at, now));
@@ -73,7 +73,7 @@ fn rollout(replicas: i32, now: Timestamp) -> f64 {
         snapshot.judge = decision.judge;
         decision.writes.into_iter().for_each(|write| carry_out(&mut snapshot, write, now));
     }
-    at = at + 5.seconds();
+    at += 5.seconds();
     let measurements = Some(scrape(&snapshot, at, now));
     let each = timed(|| assert!(decide(&snapshot, &measurements, at).judge.is_some()));
     println!("decide() in a rollout with a round of metrics of {} pods: {each:.0?}", snapshot.pods.len());

@@ -36,12 +36,12 @@ async fn nothing_is_forbidden_and_no_right_is_unused() {
     let ours: Vec<Request> = audit.read().unwrap().into_iter().filter(|request| request.user == user).collect();
     let forbidden: Vec<_> = ours.iter().filter(|request| request.code == 403).collect();
     assert!(forbidden.is_empty(), "{forbidden:#?}");
-    let used: BTreeSet<Right> = ours.iter().flat_map(rights_of).collect();
+    let asked: BTreeSet<Right> = ours.iter().flat_map(rights_of).collect();
     let granted = granted(&harness::chart(bed, NAME, &[], &["rbac-operator", "rbac-lease", "rbac-nodes", "rbac-users"]).await);
     assert!(granted.len() > 30, "too few rights to be the chart's: {granted:?}");
     assert!(granted.iter().all(|(verb, what)| verb != "*" && !what.contains('*') && verb != "deletecollection"), "{granted:?}");
-    let unused: Vec<_> = granted.difference(&used).collect();
-    assert!(unused.is_empty(), "granted, and used by nothing: {unused:#?}");
+    let idle: Vec<_> = granted.difference(&asked).collect();
+    assert!(idle.is_empty(), "granted, and used by nothing: {idle:#?}");
 }
 
 /// What a request needs. An apply that makes the object needs the right to create it, which the API server checks then.

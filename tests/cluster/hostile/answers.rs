@@ -36,7 +36,7 @@ impl Answers {
     /// The server for the pods of this bed.
     pub async fn of(bed: &'static Bed) -> Self {
         static SERVER: OnceCell<Answers> = OnceCell::const_new();
-        SERVER.get_or_init(|| Self::start(bed)).await.clone()
+        SERVER.get_or_init(async || Self::start(bed)).await.clone()
     }
 
     /// Port of the pods' metrics.
@@ -49,7 +49,7 @@ impl Answers {
         self.asked.lock().unwrap().get(tag).copied().unwrap_or_default()
     }
 
-    async fn start(bed: &'static Bed) -> Self {
+    fn start(bed: &'static Bed) -> Self {
         // A free port: another run of these tests may be under way.
         let listener = std::net::TcpListener::bind(("0.0.0.0", 0)).expect("a port");
         listener.set_nonblocking(true).unwrap();

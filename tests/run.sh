@@ -44,7 +44,7 @@ level unit "tables, properties, worked examples; no I/O" . cargo test --workspac
 level integration "timelines, invariants, definition, chart, command line" . cargo test --workspace --test it
 level apps "the demo's own programs" examples/apps go test -v ./...
 level bed "the test bed itself, control plane" . cargo test --workspace --test control_plane
-level cluster "a real control plane with fake nodes" . cargo test --workspace --test cluster
+level cluster "a real control plane with fake nodes" . cargo test --workspace --test cluster -- --test-threads=4
 # Without root these are counted as not run.
 level node "pods that really run, crash and are killed" . cargo test --workspace --test node
 level demo "the demo in a user's cluster" . cargo test --workspace --test users_cluster

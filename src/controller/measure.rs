@@ -7,7 +7,7 @@
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
@@ -47,6 +47,8 @@ const BUFFER: usize = 16 << 10;
 pub struct Pods {
     requests: Semaphore,
     large_bodies: Semaphore,
+    /// One buffer for large bodies that is used again: freed and made anew at each scrape, it would leave its traces in every thread's heap.
+    spare: Mutex<Vec<u8>>,
     telemetry: Telemetry,
 }
 
@@ -54,7 +56,7 @@ impl Pods {
     /// Ready to ask.
     #[must_use]
     pub fn new(telemetry: Telemetry) -> Self {
-        Self { requests: Semaphore::new(REQUESTS), large_bodies: Semaphore::new(LARGE_BODIES), telemetry }
+        Self { requests: Semaphore::new(REQUESTS), large_bodies: Semaphore::new(LARGE_BODIES), spare: Mutex::default(), telemetry }
     }
 
     /// Asks all of them, and waits for all answers or the end of the round.
@@ -105,7 +107,11 @@ impl Pods {
         let content_type = text(answer.headers(), &CONTENT_TYPE).to_owned();
         let body = self.body(answer.into_body()).await?;
         let now = Clock.now();
-        let counters = convention::read(&body, &content_type, convention_of(request)).map_err(|why| why.to_string())?;
+        let read = convention::read(&body, &content_type, convention_of(request)).map_err(|why| why.to_string());
+        if body.capacity() > convention::MAX_BODY_BYTES {
+            *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = body;
+        }
+        let counters = read?;
         Ok(PodSample {
             pod: request.pod.clone(),
             revision: request.revision.clone(),
@@ -130,8 +136,12 @@ impl Pods {
             }
             if body.len() > SMALL && large.is_none() {
                 large = Some(self.large_bodies.acquire().await.map_err(|closed| closed.to_string())?);
+                let mut whole = std::mem::take(&mut *self.spare.lock().unwrap_or_else(PoisonError::into_inner));
+                whole.clear();
                 // Once, not by doubling, which would hold the old and the new copy together.
-                body.reserve_exact(convention::MAX_BODY_BYTES + 1 - body.len());
+                whole.reserve_exact(convention::MAX_BODY_BYTES + 1);
+                whole.append(&mut body);
+                body = whole;
             }
         }
         Ok(body)

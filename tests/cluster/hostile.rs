@@ -143,11 +143,15 @@ async fn a_hostile_answer_costs_less_than_two_mebibytes() {
     let mut faults = Vec::new();
     for tag in HEAVY {
         let before = world.operator.memory("VmRSS");
+        let program = world.operator.memory("RssFile");
         world.operator.forget_peak_memory();
         shown(tag).await;
         let (peak, after) = (world.operator.memory("VmHWM"), world.operator.memory("VmRSS"));
-        println!("{tag:>18}: {before} KiB before, at most {peak} KiB (+{}), {after} KiB after", peak.saturating_sub(before));
-        if peak.saturating_sub(before) >= COST {
+        // Pages of the program itself that ran for the first time are no answer's cost either.
+        let program = world.operator.memory("RssFile").saturating_sub(program);
+        let cost = peak.saturating_sub(before).saturating_sub(program);
+        println!("{tag:>18}: {before} KiB before, at most {peak} KiB (+{cost}, and {program} of the program), {after} KiB after");
+        if cost >= COST {
             faults.push(format!("{tag}: {before} → {peak} KiB"));
         }
     }

@@ -25,6 +25,8 @@ const RENEWALS: std::ops::RangeInclusive<usize> = 8..=12;
 async fn a_settled_cluster_hears_nothing_but_the_lease() {
     let services = std::env::var("PLIMSOLL_SERVICES").map_or(200, |count| count.parse().expect("a number"));
     let (bed, _turn) = quiet_bed().await;
+    // Services that another test left here would be looked after, too.
+    bed.kubectl(&["delete", "productionservices", "--all", "--all-namespaces"]).await.expect("an empty cluster");
     let scenario = Scenario::everywhere(bed, "silence").await;
     let leader = scenario.operator("a").await;
     leader.leads().await;

@@ -147,16 +147,18 @@ fn a_revision_is_served_from_its_record_whatever_the_spec_says() {
 }
 
 #[test]
-fn a_revision_without_a_record_is_left_as_it_stands() {
+fn a_revision_without_a_record_keeps_its_live_template_and_only_its_replicas_move() {
     let mut snapshot = snapshot(SMALLEST);
     let plan = plan(&snapshot).unwrap();
     let key = revision_key(Kind::Deployment, "checkout", "lost");
-    let body = json!({"metadata": {"name": "checkout-lost"}, "spec": {"replicas": 2}});
-    let child = Child { uid: "1".into(), resource_version: "1".into(), ours: true, deleting: false, body: body.clone() };
+    let template = json!({"spec": {"containers": [{"name": "app", "image": "as-it-runs"}]}});
+    let body = json!({"metadata": {"name": "checkout-lost"}, "spec": {"replicas": 2, "template": template}});
+    let child = Child { uid: "1".into(), resource_version: "1".into(), ours: true, deleting: false, body };
     snapshot.children.insert(key.clone(), child);
     let wanted = all(&plan, &snapshot, &running(&[("lost", 0), ("never-seen", 1)]));
-    assert_eq!(wanted.get(&key), Some(&body));
-    assert_eq!(of(Kind::Deployment, &wanted).len(), 1);
+    assert_eq!(wanted[&key]["spec"]["template"], template);
+    assert_eq!(wanted[&key]["spec"]["replicas"], 0);
+    assert_eq!(of(Kind::Deployment, &wanted).len(), 1, "what was never seen cannot be made");
 }
 
 #[test]

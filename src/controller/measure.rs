@@ -25,7 +25,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::clock::Clock;
 use super::telemetry::Telemetry;
-use crate::api::objective;
 use crate::decide::Request;
 use crate::decide::analysis::{PodSample, Scrape, SilentPod, convention};
 
@@ -107,7 +106,7 @@ impl Pods {
         let content_type = text(answer.headers(), &CONTENT_TYPE).to_owned();
         let body = self.body(answer.into_body()).await?;
         let now = Clock.now();
-        let read = convention::read(&body, &content_type, convention_of(request)).map_err(|why| why.to_string());
+        let read = convention::read(&body, &content_type, request.convention).map_err(|why| why.to_string());
         if body.capacity() > convention::MAX_BODY_BYTES {
             *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = body;
         }
@@ -167,14 +166,6 @@ fn acceptable(answer: &Response<Incoming>) -> Result<(), String> {
 /// A header's value; empty if there is none, or no text.
 fn text<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-}
-
-fn convention_of(request: &Request) -> convention::Convention {
-    match request.convention {
-        objective::Convention::Auto => convention::Convention::Auto,
-        objective::Convention::PromClient => convention::Convention::PromClient,
-        objective::Convention::OpenTelemetry => convention::Convention::OpenTelemetry,
-    }
 }
 
 /// Never ourselves, the node's metadata service, or everybody.

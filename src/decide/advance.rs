@@ -15,6 +15,7 @@ use super::commands;
 use super::facts::Facts;
 use super::judgement::{self, Judgement};
 use super::memory;
+use super::memory::HISTORY;
 use super::plan::Plan;
 use super::snapshot::{Measurements, Snapshot};
 use super::strategy::canary::{Move, next};
@@ -23,8 +24,6 @@ use crate::api::status::{Cause, CauseReason, Command, Memory, Moment, Outcome, P
 
 pub use words::step_name;
 
-/// History keeps this many earlier stable revisions.
-const HISTORY: usize = 2;
 /// Quarantine remembers this many revisions.
 const QUARANTINE: usize = 20;
 

@@ -7,8 +7,8 @@ use super::snapshot::Snapshot;
 use super::strategy::Front;
 use crate::api::status::{Memory, Quarantined};
 
-/// Earlier revisions whose Deployment is still there are kept as history, so many of them.
-const HISTORY: usize = 2;
+/// Earlier stable revisions that are kept at 0 replicas.
+pub const HISTORY: usize = 2;
 
 /// What status remembers. After a loss (a restored backup) it is rebuilt from what the cluster shows: the revision with most traffic is stable.
 /// `wanted` is the revision that the spec describes: whatever else is equal, the other one is stable, since there is never a silent promotion.

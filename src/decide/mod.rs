@@ -61,7 +61,11 @@ pub struct Event {
 /// Metrics requests that are due: each ready pod of both revisions, while a rollout with objectives is on, once per interval.
 #[must_use]
 pub fn due(snapshot: &Snapshot, now: Timestamp) -> Vec<Request> {
-    let Some((plan, next)) = next_measurement(snapshot, now) else { return Vec::new() };
+    if !measures(snapshot) {
+        return Vec::new();
+    }
+    let Some(plan) = counting_plan(snapshot, &plan::plan(snapshot)) else { return Vec::new() };
+    let Some(next) = next_measurement(snapshot, &plan, now) else { return Vec::new() };
     let Some(metrics) = plan.metrics.clone().filter(|_| next <= now) else { return Vec::new() };
     // Each revision answers where its own ports are.
     let own = |revision: &String| snapshot.records.get(revision).and_then(|record| plan::metrics_of(&plan, &record.spec.ports));
@@ -83,18 +87,19 @@ pub fn due(snapshot: &Snapshot, now: Timestamp) -> Vec<Request> {
         .collect()
 }
 
-/// The plan, and when the next round of measurements begins. `None` while nothing is to be measured.
-fn next_measurement(snapshot: &Snapshot, now: Timestamp) -> Option<(plan::Plan, Timestamp)> {
-    let memory = snapshot.service.status.as_ref()?.rollout.as_ref()?;
-    let progress = memory.progress.as_ref()?;
-    memory.stable.as_ref()?;
-    if !matches!(progress.stage, Stage::Shifting | Stage::Soaking | Stage::Baking) {
-        return None;
-    }
-    let plan = counting_plan(snapshot, &plan::plan(snapshot))?;
-    plan.metrics.as_ref()?;
-    let next = snapshot.measured.map_or(now, |measured| measured + plan.settings.interval_seconds.seconds());
-    Some((plan, next))
+/// A rollout is at a stage in which a candidate is compared with stable.
+fn measures(snapshot: &Snapshot) -> bool {
+    let memory = snapshot.service.status.as_ref().and_then(|status| status.rollout.as_ref());
+    memory
+        .filter(|memory| memory.stable.is_some())
+        .and_then(|memory| memory.progress.as_ref())
+        .is_some_and(|progress| matches!(progress.stage, Stage::Shifting | Stage::Soaking | Stage::Baking))
+}
+
+/// When the next round of measurements begins. `None` while nothing is to be measured.
+fn next_measurement(snapshot: &Snapshot, plan: &plan::Plan, now: Timestamp) -> Option<Timestamp> {
+    let next = || snapshot.measured.map_or(now, |measured| measured + plan.settings.interval_seconds.seconds());
+    (plan.metrics.is_some() && measures(snapshot)).then(next)
 }
 
 /// The plan that counts: the present spec's, else the one that the candidate, else stable, was accepted with.
@@ -138,7 +143,9 @@ pub fn decide(snapshot: &Snapshot, measurements: &Measurements, now: Timestamp) 
     let writes = plan.as_ref().map(|plan| writes(snapshot, plan, planned.is_ok(), &target)).unwrap_or_default();
     let mut events = advanced.events;
     events.extend(report::news(&about, &status));
-    let measuring = next_measurement(snapshot, now).map(|(plan, next)| next.max(now + plan.settings.interval_seconds.min(1).seconds()));
+    let measuring = plan
+        .as_ref()
+        .and_then(|plan| next_measurement(snapshot, plan, now).map(|next| next.max(now + plan.settings.interval_seconds.min(1).seconds())));
     let wake = advanced.wakes.into_iter().chain(measuring).filter(|at| *at > now).min();
     Decision { status, writes, events, wake, judge: advanced.judge }
 }

@@ -31,6 +31,13 @@ add() {
     passed=$((passed + $2)); failed=$((failed + $3))
 }
 
+# In a folder of its own: nothing is written into the work tree but what .gitignore names. Jest's "Tests: 11 passed, 11 total" is said as cargo says it.
+npm_test() {
+    npm ci --no-audit --no-fund --loglevel=error && npm test --silent 2>&1 | tee /dev/stderr |
+        awk '/^Tests:/ { for (i = 2; i < NF; i++) { if ($(i+1) ~ /^passed/) p = $i; if ($(i+1) ~ /^failed/) f = $i } }
+             END { printf "test result: %s. %d passed; %d failed; 0 ignored\n", f ? "FAILED" : "ok", p, f; exit (f > 0 || p == 0) }'
+}
+
 # step NAME COMMAND…: something that passes or fails as a whole.
 step() {
     local name=$1 begun=$SECONDS; shift
@@ -43,6 +50,11 @@ step lints cargo clippy --workspace --all-targets -- -D warnings
 level unit "tables, properties, worked examples; no I/O" . cargo test --workspace --lib --bins --no-fail-fast
 level integration "timelines, invariants, definition, chart, command line" . cargo test --workspace --test it
 level apps "the demo's own programs" examples/apps go test -v ./...
+if command -v npm >/dev/null; then
+    level nestjs "the NestJS example's own tests" examples/apps/nestjs npm_test
+else
+    summary+=("$(printf '%-12s     0 run: the NestJS example needs node and npm' nestjs)")
+fi
 level bed "the test bed itself, control plane" . cargo test --workspace --test control_plane
 level cluster "a real control plane with fake nodes" . cargo test --workspace --test cluster -- --test-threads=4
 # Without root these are counted as not run.

@@ -10,6 +10,7 @@ use plimsoll_bed::{Bed, Options};
 use plimsoll_demo::cluster::Cluster;
 use plimsoll_demo::diagnosis::diagnose;
 use plimsoll_demo::images::{self, Apps};
+use plimsoll_demo::nestjs;
 use plimsoll_demo::install::Release;
 use plimsoll_demo::service::{Service, Watch};
 use serde_json::{Value, json};
@@ -36,6 +37,8 @@ pub struct Shared {
     pub release: Release,
     /// Programs to make images of.
     pub apps: Apps,
+    /// The NestJS app, where it can be built.
+    pub nestjs: Option<nestjs::App>,
     /// The shop as it should be.
     pub shop: String,
     /// The load generator's image.
@@ -89,13 +92,14 @@ fn start() -> Result<World> {
     let (bed, shared) = runtime.block_on(async {
         let bed = Bed::start_or_attach(Options { fake_nodes: 1, ..Options::real() }).await?;
         let cluster = Cluster::of_bed(&bed)?;
-        let apps = images::build_apps(&PathBuf::from(OPERATOR).with_file_name("demo-apps"))?;
+        let folder = PathBuf::from(OPERATOR).with_file_name("demo-apps");
+        let (apps, nestjs) = (images::build_apps(&folder)?, nestjs::build(&folder)?);
         let operator = images::push_operator(&cluster, OPERATOR.as_ref())?;
         let release = Release { name: "plimsoll".into(), namespace: "plimsoll-system".into(), serves: Vec::new() };
         cluster.apply("default", &namespace(&release.namespace)).await?;
         release.install(&cluster, &operator).await?;
         let (shop, load) = (images::push_shop(&cluster, &apps, "1", &[])?, images::push_load(&cluster, &apps)?);
-        anyhow::Ok((bed, Shared { cluster, release, apps, shop, load }))
+        anyhow::Ok((bed, Shared { cluster, release, apps, nestjs, shop, load }))
     })?;
     Ok(World { runtime, bed: Mutex::new(Some(bed)), shared, turn: RwLock::new(()) })
 }

@@ -5,5 +5,6 @@ pub mod diagnosis;
 pub mod images;
 pub mod install;
 pub mod load;
+pub mod nestjs;
 pub mod service;
 pub mod wait;

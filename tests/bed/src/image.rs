@@ -28,6 +28,7 @@ const GROUP: &str = "root:x:0:\napp:x:65532:\n";
 pub struct Image {
     /// Source and place in the image.
     files: Vec<(PathBuf, PathBuf)>,
+    folders: Vec<(PathBuf, PathBuf)>,
     programs: Vec<(PathBuf, PathBuf)>,
     texts: Vec<(PathBuf, String)>,
     entrypoint: Vec<String>,
@@ -46,6 +47,13 @@ impl Image {
     #[must_use]
     pub fn file(mut self, source: &Path, place: &str) -> Self {
         self.files.push((source.to_owned(), place.into()));
+        self
+    }
+
+    /// Adds a folder with everything in it.
+    #[must_use]
+    pub fn folder(mut self, source: &Path, place: &str) -> Self {
+        self.folders.push((source.to_owned(), place.into()));
         self
     }
 
@@ -128,6 +136,11 @@ impl Image {
         }
         for (source, place) in &self.files {
             copy(root, source, place)?;
+        }
+        for (source, place) in &self.folders {
+            let target = place_in(root, place)?;
+            // `cp` keeps the links of node_modules/.bin.
+            host::run_command(Command::new("cp").arg("--recursive").arg("--no-dereference").arg(source).arg(&target))?;
         }
         let mut libraries = BTreeSet::new();
         for (source, place) in &self.programs {

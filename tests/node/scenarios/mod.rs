@@ -4,6 +4,7 @@ mod autoscaling;
 mod config;
 mod drain;
 mod metrics;
+mod nestjs;
 mod pods;
 mod restart;
 mod users;
@@ -24,6 +25,7 @@ const DECIDED: Duration = Duration::from_secs(180);
 pub fn all() -> Vec<Trial> {
     vec![
         scenario("metrics-roll-a-worse-version-back", Shared, metrics::worse_version),
+        scenario("nestjs-versions-are-told-apart", Shared, nestjs::bad_versions_go_back_and_a_good_one_is_promoted),
         scenario("crash-loop-is-rolled-back", Shared, pods::crash_loop),
         scenario("unpullable-image-is-rolled-back", Shared, pods::unpullable_image),
         scenario("out-of-memory-is-rolled-back", Shared, pods::out_of_memory),

@@ -1,0 +1,35 @@
+import 'reflect-metadata';
+
+import type { Server } from 'node:http';
+
+import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { Logger } from 'nestjs-pino';
+
+import { AppModule } from './app.module';
+import { Metrics } from './metrics';
+import type { Settings } from './settings';
+
+/** The running app. */
+export interface Running {
+  readonly app: NestExpressApplication;
+  readonly metrics: Server;
+  /** Finishes running requests, then closes both servers: metrics last, so that the last requests can still be read. */
+  stop(): Promise<void>;
+}
+
+/** Starts both servers. */
+export async function start(settings: Settings): Promise<Running> {
+  const metrics = new Metrics();
+  const app = await NestFactory.create<NestExpressApplication>(AppModule.with(settings), { bufferLogs: true, abortOnError: false });
+  app.useLogger(app.get(Logger));
+  app.disable('x-powered-by');
+  app.use(metrics.observe);
+  const server = await metrics.listen(settings.metricsPort);
+  await app.listen(settings.port);
+  const stop = async (): Promise<void> => {
+    await app.close();
+    await new Promise((resolve) => server.close(resolve));
+  };
+  return { app, metrics: server, stop };
+}

@@ -10,8 +10,8 @@ use plimsoll_bed::{Bed, Options};
 use plimsoll_demo::cluster::Cluster;
 use plimsoll_demo::diagnosis::diagnose;
 use plimsoll_demo::images::{self, Apps};
-use plimsoll_demo::nestjs;
 use plimsoll_demo::install::Release;
+use plimsoll_demo::nestjs;
 use plimsoll_demo::service::{Service, Watch};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -98,7 +98,7 @@ fn start() -> Result<World> {
         let release = Release { name: "plimsoll".into(), namespace: "plimsoll-system".into(), serves: Vec::new() };
         cluster.apply("default", &namespace(&release.namespace)).await?;
         release.install(&cluster, &operator).await?;
-        let (shop, load) = (images::push_shop(&cluster, &apps, "1", &[])?, images::push_load(&cluster, &apps)?);
+        let (shop, load) = (images::push_shop(&cluster, images::shop(&apps, "1"), "1", &[])?, images::push_load(&cluster, &apps)?);
         anyhow::Ok((bed, Shared { cluster, release, apps, nestjs, shop, load }))
     })?;
     Ok(World { runtime, bed: Mutex::new(Some(bed)), shared, turn: RwLock::new(()) })

@@ -79,9 +79,8 @@ pub fn push_operator(cluster: &Cluster, program: &Path) -> Result<Pinned> {
 ///
 /// # Errors
 /// When the registry refuses it.
-pub fn push_shop(cluster: &Cluster, apps: &Apps, version: &str, environment: &[(&str, &str)]) -> Result<String> {
-    let base = shop(apps, version).user(USER);
-    let image = environment.iter().fold(base, |image, (name, value)| image.environment(name, value));
+pub fn push_shop(cluster: &Cluster, image: Image, version: &str, environment: &[(&str, &str)]) -> Result<String> {
+    let image = environment.iter().fold(image.user(USER), |image, (name, value)| image.environment(name, value));
     let name = cluster.image(&format!("shop:{version}"));
     image.push(&name)?;
     Ok(name)

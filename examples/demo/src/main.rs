@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use place::{Ground, NAMESPACE, Place};
 use plimsoll_demo::diagnosis::diagnose;
-use plimsoll_demo::{images, load};
+use plimsoll_demo::{images, load, nestjs};
 use say::{say, step};
 use story::{Story, apply};
 use table::Outcome;
@@ -129,29 +129,39 @@ async fn push(cluster: &plimsoll_demo::cluster::Cluster) -> Result<Pushed> {
         tokio::task::spawn_blocking(|| -> Result<_> {
             let operator = images::build_operator()?;
             let folder = operator.parent().context("the operator's program has no folder")?.join("demo-apps");
-            Ok((operator, images::build_apps(&folder)?))
+            let nestjs = if wants_nestjs() { nestjs::build(&folder)? } else { None };
+            Ok((operator, images::build_apps(&folder)?, nestjs))
         })
         .await
         .context("building panicked")?
     };
-    let (operator, apps) = step("build", "building the operator and the demo's apps (minutes the first time)", build)
+    let (operator, apps, nestjs) = step("build", "building the operator and the demo's apps (minutes the first time)", build)
         .await
         .map_err(|error: anyhow::Error| error)?;
+    let kind = if nestjs.is_some() { "a NestJS app" } else { "a Go program" };
     let cluster = cluster.clone();
     let push = async {
         tokio::task::spawn_blocking(move || -> Result<_> {
+            let shop = |version: &str, environment: &[(&str, &str)]| {
+                let image = match &nestjs {
+                    Some(app) => nestjs::image(app, version).environment("METRICS_PORT", "8080"),
+                    None => images::shop(&apps, version),
+                };
+                images::push_shop(&cluster, image, version, environment)
+            };
             Ok(Pushed {
                 operator: images::push_operator(&cluster, &operator)?,
-                shop: [
-                    images::push_shop(&cluster, &apps, "1", &[])?,
-                    images::push_shop(&cluster, &apps, "2", &[("FAIL_PERCENT", "5")])?,
-                    images::push_shop(&cluster, &apps, "3", &[])?,
-                ],
+                shop: [shop("1", &[])?, shop("2", &[("FAIL_PERCENT", "5")])?, shop("3", &[])?],
                 load: images::push_load(&cluster, &apps)?,
             })
         })
         .await
         .context("pushing panicked")?
     };
-    step("images", "pushing plimsoll, shop:1, shop:2, shop:3 and load", push).await
+    step("images", &format!("pushing plimsoll, load, and shop:1, shop:2, shop:3 ({kind})"), push).await
+}
+
+/// `DEMO_APP=go` takes the small app also where npm is there.
+fn wants_nestjs() -> bool {
+    std::env::var_os("DEMO_APP").is_none_or(|app| app != "go")
 }

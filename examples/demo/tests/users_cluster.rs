@@ -81,7 +81,7 @@ async fn nothing_left(cluster: &Cluster) -> anyhow::Result<()> {
 fn demo(bed: &Bed) -> Command {
     let mut command = Command::new(DEMO);
     let registry = format!("{}/demo", bed.registry().unwrap());
-    command.env("DEMO_CONTEXT", CONTEXT).env("DEMO_REGISTRY", registry).env("KUBECONFIG", bed.kubeconfig());
+    command.env("DEMO_CONTEXT", CONTEXT).env("DEMO_REGISTRY", registry).env("DEMO_APP", "go").env("KUBECONFIG", bed.kubeconfig());
     command
 }
 

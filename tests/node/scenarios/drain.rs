@@ -18,7 +18,7 @@ const SELECTOR: &str = "--pod-selector=plimsoll.dev/service=shop";
 /// The candidate is never ready, so its own budget may not hold the drain up; and stable's pods go one after the other.
 pub async fn broken_candidate(place: Place) -> Result<()> {
     // On the fake node the tag makes them what the variable makes them on the real one.
-    let broken = images::push_shop(&place.shared.cluster, &place.shared.apps, "never-ready", &[("NOT_READY", "true")])?;
+    let broken = images::push_shop(&place.shared.cluster, images::shop(&place.shared.apps, "0"), "never-ready", &[("NOT_READY", "true")])?;
     let cluster = &place.shared.cluster;
     let tolerant = || json!({ "tolerations": [{ "key": "bed.plimsoll.dev/fake", "operator": "Exists" }] });
     cluster.kubectl(&["cordon", FAKE]).await?;

@@ -13,7 +13,8 @@ import type { Settings } from './settings';
 /** The running app. */
 export interface Running {
   readonly app: NestExpressApplication;
-  readonly metrics: Server;
+  /** Absent where metrics are served by the app's own port. */
+  readonly metrics: Server | undefined;
   /** Finishes running requests, then closes both servers: metrics last, so that the last requests can still be read. */
   stop(): Promise<void>;
 }
@@ -24,12 +25,14 @@ export async function start(settings: Settings): Promise<Running> {
   const app = await NestFactory.create<NestExpressApplication>(AppModule.with(settings), { bufferLogs: true, abortOnError: false });
   app.useLogger(app.get(Logger));
   app.disable('x-powered-by');
+  const together = settings.port !== 0 && settings.port === settings.metricsPort;
+  if (together) app.use('/metrics', metrics.answer);
   app.use(metrics.observe);
-  const server = await metrics.listen(settings.metricsPort);
+  const server = together ? undefined : await metrics.listen(settings.metricsPort);
   await app.listen(settings.port);
   const stop = async (): Promise<void> => {
     await app.close();
-    await new Promise((resolve) => server.close(resolve));
+    await new Promise<void>((resolve) => (server ? server.close(() => resolve()) : resolve()));
   };
   return { app, metrics: server, stop };
 }

@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 
 import type { NextFunction, Request, Response } from 'express';
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
@@ -30,17 +30,19 @@ export class Metrics {
     next();
   };
 
+  /** Answers with all metrics. */
+  readonly answer = (_request: IncomingMessage, response: ServerResponse): void => {
+    this.registry.metrics().then(
+      (page) => response.writeHead(200, { 'content-type': this.registry.contentType }).end(page),
+      (error: unknown) => response.writeHead(500).end(`${String(error)}\n`),
+    );
+  };
+
   /** A server of its own for `/metrics`; it outlives the app's, so that the last requests are still read. */
   async listen(port: number): Promise<Server> {
     const server = createServer((request, response) => {
-      if (request.url !== '/metrics') {
-        response.writeHead(404).end('metrics are at /metrics\n');
-        return;
-      }
-      this.registry.metrics().then(
-        (page) => response.writeHead(200, { 'content-type': this.registry.contentType }).end(page),
-        (error: unknown) => response.writeHead(500).end(`${String(error)}\n`),
-      );
+      if (request.url === '/metrics') this.answer(request, response);
+      else response.writeHead(404).end('metrics are at /metrics\n');
     });
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);

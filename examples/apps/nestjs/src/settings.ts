@@ -2,7 +2,7 @@
 export interface Settings {
   /** Port of the app itself. */
   readonly port: number;
-  /** Port of `/metrics`: apart, so that it is never exposed with the app. */
+  /** Port of `/metrics`: apart by default, so that it is never exposed with the app; the same number as `port` puts it there. */
   readonly metricsPort: number;
   /** Answered in the header `x-version` and in the body. */
   readonly version: string;

@@ -1,4 +1,4 @@
-import type { AddressInfo } from 'node:net';
+import { createServer, type AddressInfo } from 'node:net';
 
 import request from 'supertest';
 
@@ -12,7 +12,7 @@ function running(environment: NodeJS.ProcessEnv = {}): Promise<Running> {
 }
 
 const page = async (shop: Running): Promise<string> =>
-  (await request(`http://127.0.0.1:${(shop.metrics.address() as AddressInfo).port}`).get('/metrics').expect(200)).text;
+  (await request(`http://127.0.0.1:${(shop.metrics?.address() as AddressInfo).port}`).get('/metrics').expect(200)).text;
 
 const sample = (text: string, series: string): number =>
   Number(text.split('\n').find((line) => line.startsWith(series))?.split(' ').pop() ?? NaN);
@@ -35,6 +35,16 @@ describe('checkout', () => {
     expect(text).toMatch(/_count\{method="GET",route="[^"]*",status_code="404"\} 1/);
     expect(text).not.toContain('no/such');
     expect(text).toContain('nodejs_eventloop_lag_p99_seconds');
+  });
+
+  it('serves its metrics by its own port where both are the same', async () => {
+    const server = createServer().listen(0);
+    const port = String((server.address() as AddressInfo).port);
+    await new Promise((resolve) => server.close(resolve));
+    shop = await running({ PORT: port, METRICS_PORT: port });
+    await request(`http://127.0.0.1:${port}`).get('/').expect(200);
+    const answer = await request(`http://127.0.0.1:${port}`).get('/metrics').expect(200);
+    expect(sample(answer.text, 'http_request_duration_seconds_count')).toBe(1);
   });
 
   it('fails exactly the share that it is told to, and says so in its metrics', async () => {

@@ -37,7 +37,7 @@ pub struct Shared {
     pub release: Release,
     /// Programs to make images of.
     pub apps: Apps,
-    /// The NestJS app, where it can be built.
+    /// The `NestJS` app, where it can be built.
     pub nestjs: Option<nestjs::App>,
     /// The shop as it should be.
     pub shop: String,

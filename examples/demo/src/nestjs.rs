@@ -1,4 +1,4 @@
-//! The image of the NestJS app, where npm is there: compiled once, kept beside cargo's own output.
+//! The image of the `NestJS` app, where npm is there: compiled once, kept beside cargo's own output.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};

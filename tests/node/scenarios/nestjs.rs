@@ -21,7 +21,7 @@ pub async fn bad_versions_go_back_and_a_good_one_is_promoted(place: Place) -> Re
     let pushed = image.clone();
     tokio::task::spawn_blocking(move || build.push(&pushed)).await.context("pushing panicked")??;
 
-    place.apply(&service(&image, json!([]))).await?;
+    place.apply(&service(&image, &json!([]))).await?;
     let stable = place.settled("Stable", DEPLOYED).await?.status.stable.revision;
     load::start(&place.shared.cluster, place.namespace, &place.shared.load, RATE).await?;
 
@@ -31,13 +31,13 @@ pub async fn bad_versions_go_back_and_a_good_one_is_promoted(place: Place) -> Re
         (json!([{ "name": "LEAK_MIB_PER_SECOND", "value": "12" }]), &["OOMKilled"]),
     ];
     for (environment, words) in bad {
-        place.apply(&service(&image, environment)).await?;
+        place.apply(&service(&image, &environment)).await?;
         let after = place.settled("RolledBack", DECIDED).await?;
         says(&after.status.message, words)?;
         ensure!(after.status.stable.revision == stable, "stable has changed: {}", after.status.message);
     }
 
-    place.apply(&service(&image, json!([{ "name": "VERSION", "value": "2" }]))).await?;
+    place.apply(&service(&image, &json!([{ "name": "VERSION", "value": "2" }]))).await?;
     let promoted = place.settled("Stable", DECIDED).await?;
     ensure!(promoted.status.stable.revision != stable, "the good version was not promoted: {}", promoted.status.message);
     let summary = load::summary(&place.shared.cluster, place.namespace).await?;
@@ -47,7 +47,7 @@ pub async fn bad_versions_go_back_and_a_good_one_is_promoted(place: Place) -> Re
 }
 
 /// `examples/apps/nestjs/checkout.yaml` in a hurry; called shop, because that is what the load asks for.
-fn service(image: &str, environment: Value) -> Value {
+fn service(image: &str, environment: &Value) -> Value {
     json!({
         "apiVersion": "plimsoll.dev/v1alpha1",
         "kind": "ProductionService",

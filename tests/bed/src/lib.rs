@@ -19,6 +19,7 @@ mod control_plane;
 mod description;
 mod executable;
 mod fake_nodes;
+mod gateway;
 pub mod host;
 pub mod image;
 mod kubeconfig;
@@ -34,6 +35,6 @@ pub mod stop;
 pub mod supervisor;
 
 pub use bed::{ATTACH_VARIABLE, Bed};
-pub use description::Description;
+pub use description::{Description, Gateway};
 pub use fake_nodes::KIND_LABEL;
 pub use options::Options;

@@ -31,7 +31,7 @@ add() {
     passed=$((passed + $2)); failed=$((failed + $3))
 }
 
-# In a folder of its own: nothing is written into the work tree but what .gitignore names. Jest's "Tests: 11 passed, 11 total" is said as cargo says it.
+# Jest's "Tests: 11 passed, 11 total" is said as cargo says it.
 npm_test() {
     npm ci --no-audit --no-fund --loglevel=error && npm test --silent 2>&1 | tee /dev/stderr |
         awk '/^Tests:/ { for (i = 2; i < NF; i++) { if ($(i+1) ~ /^passed/) p = $i; if ($(i+1) ~ /^failed/) f = $i } }
@@ -55,7 +55,7 @@ if command -v npm >/dev/null; then
 else
     summary+=("$(printf '%-12s     0 run: the NestJS example needs node and npm' nestjs)")
 fi
-level bed "the test bed itself, control plane" . cargo test --workspace --test control_plane
+level bed "the test bed itself, control plane and gateway" . cargo test --workspace --test control_plane --test gateway
 level cluster "a real control plane with fake nodes" . cargo test --workspace --test cluster -- --test-threads=4
 # Without root these are counted as not run.
 level node "pods that really run, crash and are killed" . cargo test --workspace --test node

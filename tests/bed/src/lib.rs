@@ -16,6 +16,7 @@ pub mod build;
 mod certificates;
 mod cleanup;
 mod control_plane;
+mod definitions;
 mod description;
 mod executable;
 mod fake_nodes;

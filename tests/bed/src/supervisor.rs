@@ -3,7 +3,6 @@
 //! Tests start it with a pipe on its standard input. The pipe closes when the test's process ends, whatever the reason,
 //! kill -9 included; that, SIGTERM and SIGINT are the signs to tear down.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::time::Duration;
 
@@ -61,7 +60,7 @@ fn run(options: &Options, holding: Holding, stop: &Stop) -> Result<()> {
     node::remove(&site.directory, site.network);
     cleanup::remove_route(site.network);
     if !holding.keep_files {
-        fs::remove_dir_all(&site.directory).with_context(|| format!("cannot remove {}", site.directory.display()))?;
+        cleanup::remove_directory(&site.directory)?;
     }
     slot.forget()?;
     drop(claim);

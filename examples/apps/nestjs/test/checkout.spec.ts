@@ -58,19 +58,19 @@ describe('checkout', () => {
   });
 
   it('blocks the event loop for as long as it is told to', async () => {
-    shop = await running({ BLOCK_PERCENT: '50', BLOCK_MS: '120' });
+    shop = await running({ BLOCK_PERCENT: '50', BLOCK_MS: '1500' });
     for (let count = 0; count < 2; count += 1) await request(shop.app.getHttpServer()).get('/').expect(200);
     const text = await page(shop);
-    const slowerThan100ms =
-      sample(text, 'http_request_duration_seconds_count') - sample(text, 'http_request_duration_seconds_bucket{le="0.1",method="GET",route="/"');
-    expect(slowerThan100ms).toBe(1);
+    const slowerThan1s =
+      sample(text, 'http_request_duration_seconds_count') - sample(text, 'http_request_duration_seconds_bucket{le="1",method="GET",route="/"');
+    expect(slowerThan1s).toBe(1);
   });
 
   it('leaks what it is told to', async () => {
     const before = process.memoryUsage().rss;
     shop = await running({ LEAK_MIB_PER_SECOND: '100' });
-    await new Promise((resolve) => setTimeout(resolve, 600));
-    expect(process.memoryUsage().rss - before).toBeGreaterThan(20 * 2 ** 20);
+    // However slow the machine is: it only ever gets more.
+    while (process.memoryUsage().rss - before < 20 * 2 ** 20) await new Promise((resolve) => setTimeout(resolve, 50));
   });
 
   it('is ready and live, does not count probes, and is not ready while it drains', async () => {

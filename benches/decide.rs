@@ -13,7 +13,7 @@ use jiff::{Timestamp, ToSpan as _};
 use plimsoll::api::status::Stage;
 use plimsoll::api::{ProductionService, ProductionServiceSpec};
 use plimsoll::decide::analysis::{Convention, Counters, PodSample, PodState, Scrape, Source, convention};
-use plimsoll::decide::{Child, Kind, Pod, Record, Snapshot, Write, decide};
+use plimsoll::decide::{Around, Child, Kind, Pod, Record, Snapshot, Write, decide};
 
 const SPEC: &str = r#"{"image": "registry.example/shop:1", "replicas": 3, "ports": [{"name": "http", "port": 8080}],
     "objectives": [{"name": "availability", "errorRate": {"atMost": "1%"}}], "network": {"policy": "isolated"},
@@ -143,6 +143,7 @@ fn settled(name: &str, now: Timestamp) -> Snapshot {
         replicas_manager: None,
         judge: None,
         measured: None,
+        around: Around::default(),
     };
     for _ in 0..20 {
         let decision = decide(&snapshot, &None, now);

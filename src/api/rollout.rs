@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::analysis::Analysis;
+use super::gates::{Freeze, Gate, Window};
 use super::rules;
 use super::values::IntOrPercent;
 
@@ -33,6 +34,19 @@ pub struct Rollout {
     /// Default: 100% for canary, 25% for rolling.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub surge: Option<IntOrPercent>,
+    /// What has to be settled before the rollout begins, gets a weight, or is promoted. Default: nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub gates: Vec<Gate>,
+    /// Times of the week in which a rollout may begin, take a step or be promoted. Going back needs none, and a bake ends at any time. The very
+    /// first revision comes up at any time. Default: always.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    pub windows: Vec<Window>,
+    /// Times in which no rollout begins, takes a step or is promoted, whatever the windows say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub freezes: Vec<Freeze>,
 }
 
 /// One of `canary` and `rolling`.

@@ -103,6 +103,12 @@ pub const STEPS: Said = (
     "each step's weight must be above the one before it: write for example 10, 25, 50",
 );
 
+/// A gate is one thing.
+pub const GATE: Said = ("has(self.approval)", "say what the gate waits for: set approval");
+
+/// A window has a length.
+pub const WINDOW: Said = ("self.from != self.to", "from and to are the same: for a whole day write from: \"00:00\" and to: \"24:00\"");
+
 /// A range of addresses.
 pub const CIDR: Said = ("isCIDR(self)", "a cidr is a network in CIDR notation: write for example \"10.0.0.0/8\" or \"2001:db8::/32\"");
 

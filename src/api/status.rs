@@ -245,7 +245,8 @@ pub struct Progress {
     pub started: Moment,
     /// The step, counted from 0; as many as there are steps means full.
     pub step: i32,
-    /// What is being done in the step. `Starting`: the very first revision comes up. `Shifting`: pods come up until the step's weight is in force.
+    /// What is being done in the step. `Gated`: gates, windows or other services are waited for before the first pod. `Starting`: the very first
+    /// revision comes up. `Shifting`: pods come up until the step's weight is in force.
     /// `Soaking`: the step is watched. `Baking`: the candidate has got all it shall get and is watched further. `RollingBack`: stable gets its
     /// pods back, then the traffic. `Draining`: pods that lost the traffic finish what they have.
     pub stage: Stage,
@@ -258,6 +259,14 @@ pub struct Progress {
     pub deadline: Moment,
     /// Most ready pods of the candidate seen so far.
     pub ready_high_water: i32,
+    /// Approvals for this revision, each from the moment at which it was first seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 40))]
+    pub approvals: Vec<Approval>,
+    /// Gates that were reached so far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub gates: Vec<GateStatus>,
     /// The command to go on, until it has been carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ordered: Option<Command>,
@@ -283,9 +292,59 @@ pub struct Progress {
     pub analysis: Option<AnalysisState>,
 }
 
+/// An approval, as it was first seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    /// The gate.
+    #[schemars(length(max = 32))]
+    pub gate: String,
+    /// Who.
+    #[schemars(length(max = 253))]
+    pub by: String,
+    /// When it was first seen.
+    pub at: Moment,
+    /// The admission policy made sure that `by` is who wrote it; else the word of whoever could write the resource has to do.
+    pub verified: bool,
+}
+
+/// A gate that was reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GateStatus {
+    /// Its name; `dependsOn/SERVICE` for a service that this one depends on.
+    #[schemars(length(max = 64))]
+    pub name: String,
+    /// `Waiting`, `Open`, `Closed` (the revision is taken back for it), or `Unknown`: it can never be known how it ended, so it waits for its
+    /// deadline.
+    pub state: GateState,
+    /// When it was reached.
+    pub since: Moment,
+    /// When its time is over.
+    pub deadline: Moment,
+    /// What it waits for, or how it ended, in one sentence.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}
+
+/// Where a gate stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum GateState {
+    /// It waits.
+    Waiting,
+    /// It has let the rollout through.
+    Open,
+    /// It will not let the rollout through.
+    Closed,
+    /// It can never be known how it ended.
+    Unknown,
+}
+
 /// What is being done in a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Stage {
+    /// Gates, windows or other services are waited for; the revision has no pod yet.
+    Gated,
     /// The very first revision comes up; there is nothing to go back to.
     Starting,
     /// Pods come up until the step's weight is in force.
@@ -305,7 +364,7 @@ pub enum Stage {
 #[serde(rename_all = "camelCase")]
 pub struct Cause {
     /// Why, in one word. `Analysis`: the numbers are worse than the running revision's. `Signal`: pods crash, are killed, cannot be pulled or
-    /// lose their readiness. `ProgressDeadline`: they did not become ready in time. `Abort`: by command. `Superseded`: the spec went on to a
+    /// lose their readiness. `ProgressDeadline`: they did not become ready in time. `Gate`: a gate did not let it through. `Abort`: by command. `Superseded`: the spec went on to a
     /// third revision. `Reverted`: it went back to the stable one.
     pub reason: CauseReason,
     /// Why, in one sentence.
@@ -322,6 +381,8 @@ pub enum CauseReason {
     Signal,
     /// The pods did not become ready in time.
     ProgressDeadline,
+    /// A gate did not let it through.
+    Gate,
     /// `control.abort`.
     Abort,
     /// The spec went on to a third revision.
@@ -341,6 +402,10 @@ pub struct Outcome {
     pub at: Moment,
     /// Whether the revision was promoted.
     pub promoted: bool,
+    /// Who had approved it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 40))]
+    pub approvals: Vec<Approval>,
     /// How, in one sentence.
     #[schemars(length(max = 1024))]
     pub message: String,

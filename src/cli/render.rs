@@ -16,7 +16,7 @@ use super::schema::{self, Fault};
 use crate::api::{ProductionService, crd};
 use crate::decide::plan::{self, Plan};
 use crate::decide::strategy::{Front, Target};
-use crate::decide::{Contents, Snapshot, render};
+use crate::decide::{Around, Contents, Snapshot, render};
 
 /// Stands for the uid that only a cluster can give.
 const UID: &str = "00000000-0000-0000-0000-000000000000";
@@ -208,6 +208,7 @@ pub(super) fn alone(service: ProductionService, config_maps: BTreeMap<String, Co
         replicas_manager: None,
         judge: None,
         measured: None,
+        around: Around::default(),
     }
 }
 

@@ -31,6 +31,9 @@ pub struct Arguments {
     /// Watch nodes, so that pods lost with their node are not held against a version. Needs the right to list and watch nodes.
     #[arg(long, env = "PLIMSOLL_WATCH_NODES")]
     watch_nodes: bool,
+    /// The chart's admission policy for approvals is installed: nobody can approve in another one's name. Without it, status says unverified.
+    #[arg(long, env = "PLIMSOLL_APPROVALS_VERIFIED")]
+    approvals_verified: bool,
     /// Namespace of the lease by which one of several replicas leads. Default: the operator's own, from POD_NAMESPACE or the kubeconfig.
     #[arg(long, env = "PLIMSOLL_LEASE_NAMESPACE", value_name = "NAMESPACE")]
     lease_namespace: Option<String>,
@@ -78,6 +81,7 @@ fn settings(arguments: Arguments, config: &Config) -> Settings {
         metrics_address: arguments.metrics_address,
         watch_namespaces: arguments.watch_namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect(),
         watch_nodes: arguments.watch_nodes,
+        approvals_verified: arguments.approvals_verified,
         lease,
         concurrency: arguments.concurrency.into(),
         operator_namespace,

@@ -63,6 +63,8 @@ pub struct Settings {
     pub watch_namespaces: Vec<String>,
     /// Whether nodes are watched, so that pods lost with their node are not held against a version.
     pub watch_nodes: bool,
+    /// Whether the admission policy is installed that lets nobody approve in another one's name.
+    pub approvals_verified: bool,
     /// The lease by which one of several replicas leads. `None`: this one leads always.
     pub lease: Option<LeaseSettings>,
     /// Services that are looked at side by side.

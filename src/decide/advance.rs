@@ -13,12 +13,13 @@ use super::Event;
 use super::analysis::Judge;
 use super::commands;
 use super::facts::Facts;
+use super::gates::{self, Passage};
 use super::judgement::{self, Judgement};
 use super::memory;
 use super::memory::HISTORY;
 use super::plan::Plan;
 use super::snapshot::{Measurements, Snapshot};
-use super::strategy::canary::{Move, next};
+use super::strategy::canary::{Move, Seen, next};
 use crate::api::analysis_state::{AnalysisState, SignalMemory};
 use crate::api::status::{Cause, CauseReason, Command, Memory, Moment, Outcome, Progress, Quarantined, Stage};
 
@@ -77,12 +78,15 @@ pub fn advance(input: &Input<'_>, remembered: Memory, quarantined: Vec<Quarantin
         }
         None => begin(input, &mut state),
         Some(progress)
-            if progress.stage == Stage::Starting && progress.revision != input.plan.revision && input.accepted && !input.paused =>
+            if state.memory.stable.is_none()
+                && input.accepted
+                && !input.paused
+                && (progress.revision != input.plan.revision || retried(input, &progress.revision, progress.attempt).is_some()) =>
         {
             let (old, new) = (&progress.revision, &input.plan.revision);
             let message = format!("{new} takes the place of {old}, which never became ready: all {} pods at once", input.plan.replicas);
             state.events.push(Event::normal("FirstRevision", message));
-            state.memory.progress = Some(started(input, 1, Stage::Starting));
+            state.memory.progress = Some(first(input, retried(input, new, 1).unwrap_or(1)));
         }
         Some(progress) => carry_on(input, progress, &mut state),
     }
@@ -130,18 +134,14 @@ fn begin(input: &Input<'_>, state: &mut Advanced) {
         state
             .events
             .push(Event::normal("FirstRevision", format!("{revision} is the first revision: all {} pods at once", input.plan.replicas)));
-        state.memory.progress = Some(started(input, 1, Stage::Starting));
+        state.memory.progress = Some(first(input, 1));
         return;
     }
     let mut attempt = 1;
     if let Some(index) = state.quarantined.iter().position(|entry| &entry.revision == revision) {
-        let control = input.snapshot.service.spec.control.as_ref();
-        let retry = control.and_then(|control| control.retry.as_ref());
-        let Some(retry) = retry.filter(|retry| &retry.revision == revision && retry.attempt > state.quarantined[index].attempt) else {
-            return;
-        };
+        let Some(retry) = retried(input, revision, state.quarantined[index].attempt) else { return };
         if !input.held {
-            attempt = retry.attempt;
+            attempt = retry;
             state.quarantined.remove(index);
         }
     }
@@ -151,7 +151,20 @@ fn begin(input: &Input<'_>, state: &mut Advanced) {
     state.memory.history.retain(|earlier| earlier != revision);
     let stable = state.memory.stable.clone().unwrap_or_default();
     state.events.push(Event::normal("RolloutStarted", format!("{revision} is rolled out beside {stable}, attempt {attempt}")));
-    state.memory.progress = Some(started(input, attempt, Stage::Shifting));
+    let gated = gates::before_the_start(input.plan, false, input.now);
+    state.memory.progress = Some(started(input, attempt, if gated { Stage::Gated } else { Stage::Shifting }));
+}
+
+/// The very first revision, or the one that takes its place: there is nothing to go back to.
+fn first(input: &Input<'_>, attempt: i32) -> Progress {
+    let gated = gates::before_the_start(input.plan, true, input.now);
+    started(input, attempt, if gated { Stage::Gated } else { Stage::Starting })
+}
+
+/// The attempt that `spec.control.retry` asks for, if it is a later one.
+fn retried(input: &Input<'_>, revision: &str, attempt: i32) -> Option<i32> {
+    let retry = input.snapshot.service.spec.control.as_ref()?.retry.as_ref()?;
+    (retry.revision == revision && retry.attempt > attempt).then_some(retry.attempt)
 }
 
 fn started(input: &Input<'_>, attempt: i32, stage: Stage) -> Progress {
@@ -168,6 +181,8 @@ fn started(input: &Input<'_>, attempt: i32, stage: Stage) -> Progress {
         weight_since: None,
         deadline: deadline(input),
         ready_high_water: 0,
+        approvals: Vec::new(),
+        gates: Vec::new(),
         ordered: None,
         cause: None,
         sentence: format!(
@@ -197,15 +212,17 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
     progress.ordered = orders.iter().find(|order| **order != Command::Abort).copied().or(progress.ordered);
     let mut judgement =
         judgement::judge(input.plan, &state.memory, &mut progress, input.facts, input.snapshot, input.measurements, input.now);
-    let seen = look::look(input, &progress, &state.memory, &judgement, orders.contains(&Command::Abort));
+    let mut seen = look::look(input, &progress, &state.memory, &judgement, orders.contains(&Command::Abort));
+    let passage = pass(input, &mut progress, &mut seen, state);
     let to = next(progress.stage, progress.ordered, &seen);
     let stays = to == Move::Stay;
-    if stays && progress.stage == Stage::Starting {
-        state.blocked = words::blocked(input, &progress, &judgement);
+    if stays && state.memory.stable.is_none() {
+        state.blocked = passage.closed.clone().or_else(|| words::blocked(input, &progress, &judgement));
     }
-    if evidence::due(&progress, &judgement, !stays, input.now) {
+    let waits = passage.sentence.as_ref().is_some_and(|sentence| *sentence != progress.sentence);
+    if evidence::due(&progress, &judgement, !stays || waits, input.now) {
         if stays {
-            progress.sentence = words::waiting(input, &progress, &judgement, &seen);
+            progress.sentence = passage.sentence.clone().unwrap_or_else(|| words::waiting(input, &progress, &judgement, &seen));
         }
         evidence::save(&mut progress, &mut judgement, input.now);
     }
@@ -218,6 +235,34 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
     state.wakes.extend(judgement.wakes());
     make(input, to, &judgement, progress, state);
     state.judge = judgement.judge.filter(|_| state.memory.progress.is_some());
+}
+
+/// Looks at the gates before the next move forward. One that is closed sends the candidate back, unless something worse does.
+fn pass(input: &Input<'_>, progress: &mut Progress, seen: &mut Seen, state: &mut Advanced) -> Passage {
+    let Some(to) = next_step(input.plan, progress, seen) else { return Passage::default() };
+    gates::record_approvals(input.snapshot.service.spec.control.as_ref(), input.snapshot, progress, input.now);
+    let wants = !seen.held && seen.cause.is_none() && (progress.stage == Stage::Gated || seen.empty || seen.passed || progress.ordered.is_some());
+    let first = state.memory.stable.is_none();
+    let mut passage = gates::pass(input.plan, input.snapshot, progress, to, wants, first, input.now);
+    seen.barred = passage.barred;
+    if let Some(why) = passage.closed.as_ref().filter(|_| !first) {
+        seen.cause.get_or_insert_with(|| Cause { reason: CauseReason::Gate, message: why.clone() });
+    }
+    state.events.append(&mut passage.events);
+    state.wakes.append(&mut passage.wakes);
+    passage
+}
+
+/// The step that the next move forward leads to, if gates can stand before it.
+fn next_step(plan: &Plan, progress: &Progress, seen: &Seen) -> Option<i32> {
+    match progress.stage {
+        Stage::Gated => Some(0),
+        Stage::Shifting | Stage::Soaking if progress.step < plan.steps() => {
+            let full = seen.empty || progress.ordered == Some(Command::PromoteFull);
+            Some(if full { plan.steps() } else { progress.step + 1 })
+        }
+        _ => None,
+    }
 }
 
 /// Makes the move.
@@ -259,6 +304,13 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
             progress.sentence = format!("{} takes over", progress.revision);
             enter(&mut progress, Stage::Draining);
         }
+        Move::Begin => enter(&mut progress, if state.memory.stable.is_some() { Stage::Shifting } else { Stage::Starting }),
+        // Nothing was made yet, so there is nothing to go back from.
+        Move::GoBack(cause) if progress.stage == Stage::Gated => {
+            progress.cause = Some(Cause { message: cause.message.replacen("rolled back at 0%", "given up before its first pod", 1), ..cause });
+            finish(input, progress, state);
+            return;
+        }
         Move::GoBack(mut cause) => {
             if cause.reason == CauseReason::ProgressDeadline {
                 cause.message = format!(
@@ -286,6 +338,7 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
 fn timer(input: &Input<'_>, progress: &Progress) -> Option<Timestamp> {
     let at = match progress.stage {
         Stage::Starting | Stage::Shifting | Stage::RollingBack => Some(progress.deadline.0),
+        Stage::Gated => None,
         Stage::Draining => progress.weight_since.map(|since| since.0 + look::DRAIN_SECONDS.seconds()),
         Stage::Soaking => progress.weight_since.map(|since| since.0 + i64::from(input.plan.soak_seconds(progress.step)).seconds()),
         Stage::Baking => progress.weight_since.map(|since| since.0 + i64::from(input.plan.bake_seconds).seconds()),
@@ -312,7 +365,7 @@ fn finish(input: &Input<'_>, progress: Progress, state: &mut Advanced) {
     };
     let (reason, warning) = if promoted { ("Promoted", false) } else { ("RolledBack", true) };
     state.events.push(Event { warning, reason, message: message.clone() });
-    memory.last = Some(Outcome { id: progress.id, at: Moment(input.now), promoted, message });
+    memory.last = Some(Outcome { id: progress.id, at: Moment(input.now), promoted, approvals: progress.approvals, message });
 }
 
 /// A revision that was taken back is not tried again by itself. One that the spec itself left is not at fault.

@@ -11,6 +11,7 @@ pub mod advance;
 pub mod analysis;
 pub mod commands;
 pub mod facts;
+pub mod gates;
 pub mod judgement;
 pub mod memory;
 pub mod plan;
@@ -29,7 +30,7 @@ use jiff::{Timestamp, ToSpan as _};
 use crate::api::ProductionServiceStatus;
 use crate::api::status::{Memory, Stage};
 use analysis::Judge;
-pub use snapshot::{Child, Contents, Kind, Measurements, ObjectKey, Pod, Record, Request, Snapshot};
+pub use snapshot::{Around, Child, Contents, Kind, Measurements, ObjectKey, Pod, Record, Request, Snapshot};
 pub use writes::Write;
 
 /// What shall be done, in this order: status (if it changed), writes, events; and when to look again.

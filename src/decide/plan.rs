@@ -9,6 +9,7 @@ use crate::api::values::IntOrPercent;
 use crate::api::{ProductionService, ProductionServiceSpec};
 
 use super::analysis::{Objective, ObjectiveKind, Settings};
+use super::gates::{self, Gates};
 use super::revision;
 use super::snapshot::Snapshot;
 use super::units::{rounded_up, share};
@@ -63,6 +64,8 @@ pub struct Plan {
     pub on_no_evidence: OnNoEvidence,
     /// Where the app's metrics are. Absent without objectives: nothing is measured then.
     pub metrics: Option<MetricsEndpoint>,
+    /// What stands in the way of moves forward.
+    pub gates: Gates,
 }
 
 /// Where the app's metrics are.
@@ -311,6 +314,7 @@ fn plan_of(
         bake_seconds: rollout.bake_seconds.unwrap_or(bake),
         progress_deadline_seconds: rollout.progress_deadline_seconds.unwrap_or(PROGRESS_DEADLINE_SECONDS),
         metrics: metrics(spec, refusals),
+        gates: gates::planned(spec, refusals),
         settings,
         on_no_evidence: analysis.on_no_evidence.unwrap_or_default(),
         spec: spec.clone(),

@@ -44,7 +44,7 @@ pub fn status(about: &About<'_>, advanced: &Advanced) -> ProductionServiceStatus
     let ready: i32 = target.routed.iter().map(|revision| facts.ready(revision)).sum();
     let present: i32 = target.routed.iter().map(|revision| facts.deployed(revision).present).sum();
     let revision = |name: &String| revision_status(about, name);
-    let progress = memory.progress.as_ref().filter(|progress| progress.stage != Stage::Starting);
+    let progress = memory.progress.as_ref().filter(|progress| !matches!(progress.stage, Stage::Gated | Stage::Starting));
     let candidate = memory.progress.as_ref().map(|progress| &progress.revision);
     ProductionServiceStatus {
         conditions: conditions(about, &verdict, &message),
@@ -90,15 +90,16 @@ fn phase(about: &About<'_>, advanced: &Advanced) -> Word {
         (Some(progress), _) => {
             let sentence = progress.sentence.clone();
             match progress.stage {
-                Stage::Starting => match &advanced.blocked {
+                Stage::Gated | Stage::Starting if memory.stable.is_none() => match &advanced.blocked {
                     Some(why) => word(Phase::Blocked, "FirstRevision", why.clone()),
                     None => word(Phase::Progressing, "FirstRevision", sentence),
                 },
-                Stage::Shifting | Stage::Soaking if paused => {
+                Stage::Gated | Stage::Starting | Stage::Shifting | Stage::Soaking if paused => {
                     word(Phase::Paused, "Paused", format!("paused by spec.control.paused; {sentence}"))
                 }
                 Stage::Baking if paused => word(Phase::Paused, "Paused", format!("paused by spec.control.paused in the bake; {sentence}")),
-                Stage::Shifting | Stage::Soaking => word(Phase::Progressing, "Progressing", sentence),
+                Stage::Gated => word(Phase::Progressing, "Gated", sentence),
+                Stage::Starting | Stage::Shifting | Stage::Soaking => word(Phase::Progressing, "Progressing", sentence),
                 Stage::Baking => word(Phase::Baking, "Baking", sentence),
                 Stage::Draining if progress.cause.is_none() => word(Phase::Baking, "Promoting", sentence),
                 Stage::RollingBack | Stage::Draining => word(Phase::RollingBack, "RollingBack", sentence),
@@ -263,6 +264,7 @@ pub fn clip_memory(memory: &mut Memory, quarantined: &mut [Quarantined]) {
     }
     if let Some(progress) = &mut memory.progress {
         clip(&mut progress.sentence);
+        progress.gates.iter_mut().for_each(|gate| clip(&mut gate.message));
         if let Some(cause) = &mut progress.cause {
             clip(&mut cause.message);
         }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::analysis::{Judge, PodState, Scrape};
+use super::gates::Neighbour;
 use crate::api::ProductionService;
 
 /// The kinds of objects that plimsoll makes, in the order in which they are applied.
@@ -148,6 +149,17 @@ pub struct Snapshot {
     pub judge: Option<Judge>,
     /// When the pods were last asked for their metrics in this rollout.
     pub measured: Option<Timestamp>,
+    /// What gates look at.
+    pub around: Around,
+}
+
+/// What gates look at beside the service itself.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
+    /// The other services that the spec depends on, by name; one that does not exist is missing here.
+    pub neighbours: BTreeMap<String, Neighbour>,
+    /// The admission policy that compares `control.approve[].by` with the writer is installed.
+    pub approvals_verified: bool,
 }
 
 /// A request to one pod's metrics that is due.

@@ -57,6 +57,7 @@ impl World {
             replicas_manager: None,
             judge: None,
             measured: None,
+            around: Around::default(),
         };
         let now = "2026-01-01T10:00:00Z".parse().unwrap();
         Self { snapshot, now, broken: BTreeSet::new(), stuck: BTreeSet::new(), events: Vec::new(), count: 0 }

@@ -1,6 +1,7 @@
 //! What a spec comes to, written down a second time for the invariants: they must not ask the code that they check.
 
 use crate::api::analysis::OnNoEvidence;
+use crate::api::gates::GateAt;
 use crate::api::rollout::{Canary, Strategy};
 use crate::api::values::IntOrPercent;
 use crate::api::{ProductionServiceSpec, rollout::Rollout};
@@ -52,6 +53,23 @@ pub(super) fn shape(spec: &ProductionServiceSpec, replicas: i32, step: i32) -> (
         }
         None => with(replicas.min((step + 1) * surge.max(1))),
     }
+}
+
+/// Approvals without which nobody gets from one step to another; -1 is before the first pod.
+pub(super) fn approvals(spec: &ProductionServiceSpec, from: i32, to: i32) -> Vec<(String, usize)> {
+    let weights: Vec<i32> = match canary(spec) {
+        Some(canary) if canary.steps.is_empty() => vec![10, 25, 50],
+        Some(canary) => canary.steps.iter().map(|step| step.weight).collect(),
+        None => return Vec::new(),
+    };
+    let step = |at: &GateAt| match at {
+        GateAt::Start(_) => 0,
+        GateAt::BeforeWeight(before) => weights.iter().take_while(|weight| **weight < before.weight).count(),
+        GateAt::BeforePromotion(_) => weights.len(),
+    };
+    let gates = rollout(spec).gates.into_iter();
+    let between = gates.filter(|gate| i32::try_from(step(&gate.at)).is_ok_and(|step| from < step && step <= to));
+    between.filter_map(|gate| Some((gate.name, usize::try_from(gate.approval?.count.unwrap_or(1)).ok()?))).collect()
 }
 
 /// Seconds of a step's soak.

@@ -73,6 +73,8 @@ pub(super) struct Auditor {
     pub(super) total_scrapes: u64,
     /// The status was lost and not yet rebuilt.
     forgotten: bool,
+    /// (revision, gate, who) of every approval that the spec ever showed.
+    approved: BTreeSet<(String, String, String)>,
 }
 
 impl Auditor {
@@ -127,6 +129,8 @@ impl Auditor {
         workloads: &Workloads,
     ) {
         let Some(service) = cluster.service() else { return };
+        let approvals = service.spec.control.iter().flat_map(|control| &control.approve);
+        self.approved.extend(approvals.map(|approve| (approve.revision.clone(), approve.gate.clone(), approve.by.clone())));
         let empty = Memory::default();
         let (old, new) = (old.unwrap_or(&empty), status.rollout.as_ref().unwrap_or(&empty));
         let forgotten = std::mem::take(&mut self.forgotten);
@@ -145,7 +149,7 @@ impl Auditor {
                 self.moved(now, before, after, ordered, service, workloads);
             }
             (Some(before), Some(after)) => {
-                if !matches!(before.stage, Stage::Starting) {
+                if old.stable.is_some() {
                     self.violated(
                         now,
                         "3 one decision per step",
@@ -166,7 +170,7 @@ impl Auditor {
         if self.sent_back.contains(&(begun.revision.clone(), begun.attempt)) {
             self.violated(now, "7 no flapping", format!("{} was sent back before, and begins again", begun.id));
         }
-        if begun.step != 0 || begun.stage != if stable { Stage::Shifting } else { Stage::Starting } {
+        if begun.step != 0 || begun.stage != Stage::Gated && begun.stage != if stable { Stage::Shifting } else { Stage::Starting } {
             self.violated(now, "3 one decision per step", format!("{} begins in step {} {:?}", begun.id, begun.step, begun.stage));
         }
         self.candidate = Some(begun.revision.clone());
@@ -175,7 +179,7 @@ impl Auditor {
 
     fn ended(&mut self, now: Timestamp, before: &Progress, old: &Memory, new: &Memory) {
         let promoted = new.stable.as_ref() == Some(&before.revision) && old.stable != new.stable;
-        if !promoted && before.cause.is_none() {
+        if !promoted && before.cause.is_none() && before.stage != Stage::Gated {
             self.violated(
                 now,
                 "3 one decision per step",
@@ -200,7 +204,7 @@ impl Auditor {
         workloads: &Workloads,
     ) {
         let rank = |stage| match stage {
-            Stage::Starting => 0,
+            Stage::Gated | Stage::Starting => 0,
             Stage::Shifting | Stage::Soaking | Stage::Baking => 1,
             Stage::RollingBack => 2,
             Stage::Draining => 3,
@@ -265,6 +269,15 @@ impl Auditor {
             if before.stage == Stage::Soaking && self.step_requests < least && !expected::no_evidence_goes_on(spec) {
                 let seen = format!("{} left step {} with {} of {least} requests measured", after.id, before.step, self.step_requests);
                 self.violated(now, "8 no evidence is not good evidence", seen);
+            }
+        }
+        let from = if before.stage == Stage::Gated { -1 } else { before.step };
+        let to = if from < 0 && after.stage == Stage::Gated { -1 } else { after.step };
+        for (gate, count) in expected::approvals(spec, from, to) {
+            let people = self.approved.iter().filter(|(revision, name, _)| *revision == after.revision && *name == gate).count();
+            if people < count {
+                let seen = format!("{}: to step {to} with {people} of {count} approvals of {gate}", after.id);
+                self.violated(now, "9 a gate holds", seen);
             }
         }
         if service.spec.control.as_ref().and_then(|control| control.paused) == Some(true) && steps_on(before, after) {

@@ -15,7 +15,7 @@ use super::world::World;
 use crate::api::ProductionServiceStatus;
 use crate::decide::analysis::{Judge, Scrape};
 use crate::decide::render::ownership::is_ours;
-use crate::decide::{Child, Decision, Kind, Record, Snapshot, Write, decide, due};
+use crate::decide::{Around, Child, Decision, Kind, Record, Snapshot, Write, decide, due};
 
 /// A watch tells of a change this much later, at least: nothing is seen before it happened.
 const NEXT: SignedDuration = SignedDuration::from_millis(1);
@@ -199,6 +199,7 @@ impl Operator {
             replicas_manager: None,
             judge: self.judge.clone(),
             measured: self.measured,
+            around: Around { neighbours: world.neighbours(), approvals_verified: true },
         })
     }
 

@@ -31,6 +31,9 @@ pub struct Scenario {
     /// What users send. Default: nothing.
     #[serde(default)]
     pub traffic: Traffic,
+    /// Other services of the namespace, by name, with the image that is stable there. Default: none.
+    #[serde(default)]
+    pub neighbours: BTreeMap<String, String>,
     /// Number of nodes, 1 to 100. Default: 3.
     #[serde(default = "three")]
     pub nodes: usize,
@@ -137,6 +140,15 @@ pub enum Action {
         /// Which attempt this shall be.
         attempt: i32,
     },
+    /// `control.approve` of a gate of the present candidate.
+    Approve {
+        /// The gate.
+        gate: String,
+        /// Who.
+        by: String,
+    },
+    /// Another service has promoted an image, by name.
+    Neighbours(BTreeMap<String, String>),
     /// `kubectl scale`.
     Scale(i32),
     /// The autoscaler writes the scale subresource.

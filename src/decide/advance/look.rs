@@ -26,6 +26,7 @@ pub fn look(input: &Input<'_>, progress: &Progress, memory: &Memory, judgement: 
     Seen {
         cause: cause(input, progress, stable, judgement, abort),
         reached: match progress.stage {
+            Stage::Gated => false,
             Stage::Starting => deployed && ready >= plan.replicas,
             _ => candidate_ready && stable_ready >= shape.stable,
         },
@@ -33,6 +34,7 @@ pub fn look(input: &Input<'_>, progress: &Progress, memory: &Memory, judgement: 
         candidate_ready,
         held: input.held || plan.revision != progress.revision,
         passed: judgement.passed(),
+        barred: false,
         can_take_over: ready >= plan.replicas,
         // What cannot be had by the deadline is not waited for: some pods of stable beat all of a bad candidate's.
         // Where neither has a pod, the traffic has nowhere to go: the deadline ends the wait, so that a fix may come.

@@ -20,6 +20,7 @@ pub fn waiting(input: &Input<'_>, progress: &Progress, judgement: &Judgement, se
     let ready = input.facts.ready(revision);
     let until = progress.deadline.0.strftime("%H:%M:%S");
     match progress.stage {
+        Stage::Gated => format!("{revision} waits before its first pod"),
         Stage::Starting => {
             format!(
                 "{ready} of {} pods of {revision} are ready, waiting until {until} for one more{}",

@@ -37,6 +37,7 @@ fn snapshot(spec: &str) -> Snapshot {
         replicas_manager: None,
         judge: None,
         measured: None,
+        around: Around::default(),
     }
 }
 

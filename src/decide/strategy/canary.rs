@@ -25,6 +25,8 @@ pub struct Seen {
     pub held: bool,
     /// The verdict is Pass, and no signal holds the step.
     pub passed: bool,
+    /// A gate, a window or a freeze stands before the next move forward.
+    pub barred: bool,
     /// The candidate alone can carry everything.
     pub can_take_over: bool,
     /// Stable alone can carry everything, or as much as it ever will.
@@ -40,6 +42,8 @@ pub struct Seen {
 pub enum Move {
     /// Nothing changes.
     Stay,
+    /// The gates before the first pod are open.
+    Begin,
     /// The weight is in force: its clock starts.
     Watch,
     /// On to the next step.
@@ -65,7 +69,7 @@ pub fn next(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
         Stage::RollingBack if seen.can_go_back => Move::Narrow,
         Stage::Draining if seen.drained => Move::Finish,
         Stage::Starting | Stage::RollingBack | Stage::Draining => Move::Stay,
-        Stage::Shifting | Stage::Soaking | Stage::Baking => forward(stage, ordered, seen),
+        Stage::Gated | Stage::Shifting | Stage::Soaking | Stage::Baking => forward(stage, ordered, seen),
     }
 }
 
@@ -79,11 +83,12 @@ fn forward(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
             Move::GoBack(Cause { reason: CauseReason::ProgressDeadline, message: String::new() })
         }
         _ if seen.held => Move::Stay,
-        _ if seen.empty => Move::TakeOver,
-        (Stage::Shifting | Stage::Soaking, Some(Command::PromoteFull)) => Move::Full,
+        (Stage::Gated, _) => if seen.barred { Move::Stay } else { Move::Begin },
+        _ if seen.empty => if seen.barred { Move::Stay } else { Move::TakeOver },
+        (Stage::Shifting | Stage::Soaking, Some(Command::PromoteFull)) if !seen.barred => Move::Full,
         (Stage::Shifting, _) if seen.reached || seen.late => Move::Watch,
         (Stage::Baking, ordered) if seen.can_take_over && (seen.passed || ordered.is_some()) => Move::TakeOver,
-        (Stage::Soaking, ordered) if seen.passed || ordered.is_some() => Move::Advance,
+        (Stage::Soaking, ordered) if !seen.barred && (seen.passed || ordered.is_some()) => Move::Advance,
         _ => Move::Stay,
     }
 }
@@ -91,7 +96,7 @@ fn forward(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Stage::{Baking, Draining, RollingBack, Shifting, Soaking, Starting};
+    use Stage::{Baking, Draining, Gated, RollingBack, Shifting, Soaking, Starting};
 
     fn cause() -> Cause {
         Cause { reason: CauseReason::Analysis, message: "worse".into() }
@@ -102,6 +107,7 @@ mod tests {
         let seen = Seen::default();
         let reached = Seen { reached: true, candidate_ready: true, ..seen.clone() };
         let passed = Seen { passed: true, can_take_over: true, ..reached.clone() };
+        let barred = Seen { barred: true, ..passed.clone() };
         let bad = Seen { cause: Some(cause()), ..passed.clone() };
         let late = Seen { late: true, ..seen.clone() };
         let late_stable = Seen { late: true, candidate_ready: true, ..seen.clone() };
@@ -133,6 +139,16 @@ mod tests {
             ("going back never turns round", RollingBack, Some(Command::PromoteFull), &passed, Move::Stay),
             ("the drain takes its time", Draining, None, &seen, Move::Stay),
             ("drained", Draining, None, &Seen { drained: true, ..seen.clone() }, Move::Finish),
+            ("gates before the first pod", Gated, None, &Seen { barred: true, ..seen.clone() }, Move::Stay),
+            ("they are open", Gated, None, &seen, Move::Begin),
+            ("a pause holds them too", Gated, None, &held(&seen), Move::Stay),
+            ("abort overtakes a gate", Gated, None, &Seen { barred: true, ..bad.clone() }, Move::GoBack(cause())),
+            ("a gate holds what has passed", Soaking, None, &barred, Move::Stay),
+            ("worst news overtakes it", Soaking, None, &Seen { cause: Some(cause()), ..barred.clone() }, Move::GoBack(cause())),
+            ("no command opens a gate", Soaking, Some(Command::PromoteNext), &barred, Move::Stay),
+            ("nor does this one; the step goes on", Shifting, Some(Command::PromoteFull), &barred, Move::Watch),
+            ("a gate does not stop the bake's end", Baking, None, &barred, Move::TakeOver),
+            ("nor does it stand open where nothing serves", Shifting, None, &Seen { empty: true, ..barred.clone() }, Move::Stay),
             ("nothing serves, nothing to watch", Shifting, None, &Seen { empty: true, ..seen.clone() }, Move::TakeOver),
         ];
         for (why, stage, ordered, seen, expected) in cases {

@@ -12,7 +12,9 @@ use crate::decide::plan::Plan;
 #[must_use]
 pub fn target(plan: &Plan, memory: &Memory, quarantined: &[Quarantined], facts: &Facts) -> Target {
     let mut target = match (&memory.progress, &memory.stable) {
+        (Some(progress), Some(stable)) if progress.stage == Stage::Gated => only(stable, plan.replicas),
         (Some(progress), Some(stable)) => rollout(plan, progress, stable, facts),
+        (Some(progress), None) if progress.stage == Stage::Gated => with_serving(Target::default(), &progress.revision, facts),
         (Some(progress), None) => first(plan, progress, facts),
         (None, Some(stable)) => only(stable, plan.replicas),
         (None, None) => Target::default(),
@@ -36,14 +38,17 @@ fn only(revision: &str, replicas: i32) -> Target {
 
 /// The first revision gets everything at once. One that it replaces before ever being stable stays only while it alone has ready pods.
 fn first(plan: &Plan, progress: &Progress, facts: &Facts) -> Target {
-    let mut target = only(&progress.revision, plan.replicas);
-    if facts.ready(&progress.revision) == 0 {
-        let serving = facts.revisions.iter().filter(|(revision, deployed)| **revision != progress.revision && deployed.ready > 0);
-        for (revision, deployed) in serving {
-            target.replicas.insert(revision.clone(), deployed.asked.unwrap_or(deployed.present));
-            target.routed.push(revision.clone());
-            target.front = Front::All;
-        }
+    let target = only(&progress.revision, plan.replicas);
+    if facts.ready(&progress.revision) == 0 { with_serving(target, &progress.revision, facts) } else { target }
+}
+
+/// With whatever else has ready pods, as it is.
+fn with_serving(mut target: Target, except: &str, facts: &Facts) -> Target {
+    let serving = facts.revisions.iter().filter(|(revision, deployed)| *revision != except && deployed.ready > 0);
+    for (revision, deployed) in serving {
+        target.replicas.insert(revision.clone(), deployed.asked.unwrap_or(deployed.present));
+        target.routed.push(revision.clone());
+        target.front = Front::All;
     }
     target
 }
@@ -54,7 +59,7 @@ fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts) -> Tar
     let (asked_stable, asked_candidate) = (now_stable.asked.unwrap_or(0), now_candidate.asked.unwrap_or(0));
     let required = plan.replicas;
     let (stable_pods, candidate_pods, front) = match (progress.stage, &progress.cause) {
-        (Stage::Starting | Stage::Shifting | Stage::Soaking | Stage::Baking, _) => {
+        (Stage::Gated | Stage::Starting | Stage::Shifting | Stage::Soaking | Stage::Baking, _) => {
             let shape = plan.shape(plan.step_of(progress));
             let room = plan.most_pods() - asked_stable.max(now_stable.present);
             let candidate_pods = grow_or_shrink(asked_candidate, shape.candidate, room, required - now_stable.ready);

@@ -38,7 +38,7 @@ pub struct Gate {
     "message": "a gate stands at one of start, beforeWeight and beforePromotion: set exactly one",
 }]))]
 pub enum GateAt {
-    /// Before the first pod of the new revision, the very first revision included.
+    /// Before the first pod of the new revision, the very first revision included. In blue-green: before the switch, with the preview to test.
     Start(Place),
     /// Before the first step whose weight is at least this.
     BeforeWeight(BeforeWeight),

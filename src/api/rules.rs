@@ -103,6 +103,18 @@ pub const STEPS: Said = (
     "each step's weight must be above the one before it: write for example 10, 25, 50",
 );
 
+/// Blue and green are both whole.
+pub const BLUE_GREEN_SURGE: Said = (
+    "!has(self.strategy) || !has(self.strategy.blueGreen) || !has(self.surge) || self.surge == '100%'",
+    "blueGreen keeps both revisions whole: remove surge",
+);
+
+/// The one switch has no weights on its way.
+pub const BLUE_GREEN_GATES: Said = (
+    "!has(self.strategy) || !has(self.strategy.blueGreen) || !has(self.gates) || self.gates.all(gate, !has(gate.at.beforeWeight))",
+    "blueGreen has no weights: put the gate at start or beforePromotion, both stand before the switch",
+);
+
 /// A gate is one thing.
 pub const GATE: Said = ("has(self.approval)", "say what the gate waits for: set approval");
 

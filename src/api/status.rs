@@ -28,7 +28,7 @@ pub struct ProductionServiceStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub message: Option<String>,
-    /// The rollout's step, of how many: `2/3`. Absent when no rollout is on.
+    /// The rollout's step, of how many: `2/3`; `preview` before a blue-green switch. Absent when no rollout is on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub step: Option<String>,
@@ -160,7 +160,7 @@ pub struct Quarantined {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Effective {
-    /// `canary` or `rolling`.
+    /// `canary`, `rolling` or `blueGreen`.
     #[schemars(length(max = 16))]
     pub strategy: String,
     /// The steps, each as "weight% for soak s", or the slices.

@@ -210,6 +210,10 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
     }
     let orders = commands::latch(input.snapshot.service.spec.control.as_ref(), &progress.revision, &mut state.memory);
     progress.ordered = orders.iter().find(|order| **order != Command::Abort).copied().or(progress.ordered);
+    if input.plan.switches() && look::switched(input, &progress) {
+        (progress.weight_since, progress.saved) = (Some(Moment(input.now)), None);
+        state.events.push(Event::normal("Switched", format!("{} serves everything", progress.revision)));
+    }
     let mut judgement =
         judgement::judge(input.plan, &state.memory, &mut progress, input.facts, input.snapshot, input.measurements, input.now);
     let mut seen = look::look(input, &progress, &state.memory, &judgement, orders.contains(&Command::Abort));
@@ -280,7 +284,8 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
         Move::Watch => {
             let full = progress.step >= plan.steps();
             enter(&mut progress, if full { Stage::Baking } else { Stage::Soaking });
-            progress.weight_since = Some(Moment(input.now));
+            // A switch has to be seen before its clock starts.
+            progress.weight_since = (!full || !plan.switches()).then_some(Moment(input.now));
             progress.saved = Some(Moment(input.now));
             progress.sentence = words::watching(plan, &progress, full);
             state.events.push(Event::normal(if full { "Baking" } else { "StepReached" }, progress.sentence.clone()));
@@ -313,11 +318,13 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
         }
         Move::GoBack(mut cause) => {
             if cause.reason == CauseReason::ProgressDeadline {
-                cause.message = format!(
-                    "rolled back at {:.0}%: {}",
-                    judgement.weight,
-                    words::too_late(input, &progress.revision, plan.shape(plan.step_of(&progress)).candidate)
-                );
+                let wanted = plan.shape(plan.step_of(&progress)).candidate;
+                let why = if progress.stage == Stage::Baking {
+                    format!("Service {} was not seen to select {} in {} s", plan.name, progress.revision, plan.progress_deadline_seconds)
+                } else {
+                    words::too_late(input, &progress.revision, wanted)
+                };
+                cause.message = format!("rolled back at {:.0}%: {why}", judgement.weight);
             }
             progress.sentence.clone_from(&cause.message);
             state.events.push(Event::warning("RollingBack", cause.message.clone()));
@@ -341,7 +348,9 @@ fn timer(input: &Input<'_>, progress: &Progress) -> Option<Timestamp> {
         Stage::Gated => None,
         Stage::Draining => progress.weight_since.map(|since| since.0 + look::DRAIN_SECONDS.seconds()),
         Stage::Soaking => progress.weight_since.map(|since| since.0 + i64::from(input.plan.soak_seconds(progress.step)).seconds()),
-        Stage::Baking => progress.weight_since.map(|since| since.0 + i64::from(input.plan.bake_seconds).seconds()),
+        Stage::Baking => {
+            Some(progress.weight_since.map_or(progress.deadline.0, |since| since.0 + i64::from(input.plan.bake_seconds).seconds()))
+        }
     };
     at.filter(|at| *at > input.now)
 }

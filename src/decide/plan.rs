@@ -20,6 +20,7 @@ pub const REPLICAS: i32 = 2;
 const CANARY_WEIGHTS: [i32; 3] = [10, 25, 50];
 const CANARY_SOAK_SECONDS: i32 = 60;
 const ROLLING_SOAK_SECONDS: i32 = 10;
+const PREVIEW_SOAK_SECONDS: i32 = 60;
 const BAKE_SECONDS: i32 = 300;
 const BAKE_SECONDS_WITHOUT_OBJECTIVES: i32 = 60;
 const PROGRESS_DEADLINE_SECONDS: i32 = 600;
@@ -92,6 +93,13 @@ pub enum Way {
         /// Seconds for which each slice is watched.
         soak_seconds: i32,
     },
+    /// Behind the preview, then everything in one switch.
+    BlueGreen {
+        /// Pods behind the preview.
+        warm: IntOrPercent,
+        /// Seconds for which the preview is watched.
+        soak_seconds: i32,
+    },
 }
 
 /// A step of a canary.
@@ -149,8 +157,15 @@ impl Plan {
         match &self.way {
             Way::Canary { steps } => i32::try_from(steps.len()).unwrap_or(i32::MAX),
             Way::Rolling { .. } => (self.replicas + self.slice() - 1) / self.slice() - 1,
+            Way::BlueGreen { .. } => 1,
         }
         .max(0)
+    }
+
+    /// Users never meet two versions: the traffic is switched, not divided.
+    #[must_use]
+    pub const fn switches(&self) -> bool {
+        matches!(self.way, Way::BlueGreen { .. })
     }
 
     /// Seconds for which a step is watched; full is watched by the bake.
@@ -158,7 +173,7 @@ impl Plan {
     pub fn soak_seconds(&self, step: i32) -> i32 {
         match &self.way {
             Way::Canary { steps } => usize::try_from(step).ok().and_then(|step| steps.get(step)).map_or(0, |step| step.soak_seconds),
-            Way::Rolling { soak_seconds } => *soak_seconds,
+            Way::Rolling { soak_seconds } | Way::BlueGreen { soak_seconds, .. } => *soak_seconds,
         }
     }
 
@@ -169,7 +184,8 @@ impl Plan {
             Way::Canary { steps } => usize::try_from(step).ok().and_then(|step| steps.get(step)).map_or(100, |step| step.weight),
             #[expect(clippy::cast_possible_truncation, reason = "a percentage")]
             Way::Rolling { .. } if step < self.steps() => self.shape(step).weight().round() as i32,
-            Way::Rolling { .. } => 100,
+            Way::BlueGreen { .. } if step < self.steps() => 0,
+            Way::Rolling { .. } | Way::BlueGreen { .. } => 100,
         }
     }
 
@@ -185,6 +201,7 @@ impl Plan {
         match &self.way {
             Way::Canary { .. } => self.least_reaching(self.asked_weight(step)).unwrap_or(full),
             Way::Rolling { .. } => self.with_candidate(((step + 1) * self.slice()).min(self.replicas)),
+            Way::BlueGreen { warm, .. } => self.with_candidate(rounded_up(warm, self.replicas).min(self.replicas)),
         }
     }
 
@@ -334,6 +351,11 @@ fn way(strategy: Option<Strategy>) -> (Way, IntOrPercent) {
             let soak_seconds = rolling.soak_seconds.unwrap_or(ROLLING_SOAK_SECONDS);
             (Way::Rolling { soak_seconds }, IntOrPercent::Percent("25%".into()))
         }
+        Some(Strategy::BlueGreen(blue_green)) => {
+            let whole = IntOrPercent::Percent("100%".into());
+            let soak_seconds = blue_green.soak_seconds.unwrap_or(PREVIEW_SOAK_SECONDS);
+            (Way::BlueGreen { warm: blue_green.warm_replicas.unwrap_or(whole.clone()), soak_seconds }, whole)
+        }
         None => way(Some(Strategy::Rolling(crate::api::rollout::Rolling::default()))),
     }
 }
@@ -420,6 +442,7 @@ mod tests {
             serde_json::json!({"strategy": {"canary": {"steps": steps}}, "surge": surge})
         };
         let rolling = |surge: &str| serde_json::json!({"strategy": {"rolling": {}}, "surge": surge});
+        let blue_green = |warm: &str| serde_json::json!({"strategy": {"blueGreen": {"warmReplicas": warm}}});
         let cases = [
             ("with a full surge stable keeps its pods", 10, canary(&[10, 25, 50], "100%"), vec![(2, 10), (4, 10), (10, 10), (10, 10)]),
             ("three replicas: one pod is the least", 3, canary(&[5, 50], "100%"), vec![(1, 3), (3, 3), (3, 3)]),
@@ -430,6 +453,8 @@ mod tests {
             ("one replica has no step before full", 1, rolling("25%"), vec![(1, 1)]),
             ("everything at once", 3, rolling("100%"), vec![(3, 3)]),
             ("nothing serves", 0, rolling("25%"), vec![(0, 0)]),
+            ("blue and green are both whole", 3, blue_green("100%"), vec![(3, 3), (3, 3)]),
+            ("a smaller preview, rounded up", 3, blue_green("50%"), vec![(2, 3), (3, 3)]),
         ];
         for (why, replicas, rollout, expected) in cases {
             assert_eq!(shapes(&planned(replicas, rollout)), expected, "{why}");

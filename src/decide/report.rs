@@ -219,6 +219,9 @@ fn effective(plan: &Plan) -> Effective {
             let each: Vec<_> = steps.iter().map(|step| format!("{}% for {} s", step.weight, step.soak_seconds)).collect();
             ("canary", each.join(", "))
         }
+        Way::BlueGreen { soak_seconds, .. } => {
+            ("blueGreen", format!("{} pods behind the preview for {soak_seconds} s, then one switch", plan.shape(0).candidate))
+        }
         Way::Rolling { soak_seconds } => ("rolling", format!("{} slices, {soak_seconds} s each", plan.steps() + 1)),
     };
     let names: Vec<_> = plan.settings.objectives.iter().map(|objective| objective.name.as_str()).collect();

@@ -35,6 +35,10 @@ fn rolling() -> Value {
     json!({"strategy": {"rolling": {"soakSeconds": 3}}, "bakeSeconds": 10, "progressDeadlineSeconds": 60})
 }
 
+fn blue_green() -> Value {
+    json!({"strategy": {"blueGreen": {"soakSeconds": 5, "warmReplicas": "50%"}}, "bakeSeconds": 10, "progressDeadlineSeconds": 60})
+}
+
 /// A way that is refused: without a router the share of a canary with a full surge ends at one half.
 fn unreachable() -> Value {
     json!({"strategy": {"canary": {"steps": [{"weight": 60}]}}})
@@ -57,7 +61,7 @@ impl World {
             replicas_manager: None,
             judge: None,
             measured: None,
-            around: Around::default(),
+            around: crate::decide::Around::default(),
         };
         let now = "2026-01-01T10:00:00Z".parse().unwrap();
         Self { snapshot, now, broken: BTreeSet::new(), stuck: BTreeSet::new(), events: Vec::new(), count: 0 }
@@ -247,7 +251,7 @@ impl World {
 #[test]
 fn a_good_version_goes_through_whatever_the_way_and_the_size() {
     for replicas in [0, 1, 2, 3, 4, 7] {
-        for way in [canary(), rolling()] {
+        for way in [canary(), rolling(), blue_green()] {
             let mut old = spec("1", &way);
             old["replicas"] = replicas.into();
             let mut world = World::serving(&old);
@@ -264,7 +268,7 @@ fn a_good_version_goes_through_whatever_the_way_and_the_size() {
 
 #[test]
 fn more_replicas_in_the_bake_do_not_keep_it_from_ending() {
-    for way in [canary(), rolling()] {
+    for way in [canary(), rolling(), blue_green()] {
         let mut world = World::serving(&spec("1", &way));
         world.change("/image", "shop:2".into());
         world.until_stage(Stage::Baking);
@@ -280,7 +284,7 @@ fn more_replicas_in_the_bake_do_not_keep_it_from_ending() {
 fn fewer_or_more_replicas_in_any_stage_take_no_capacity_away() {
     for stage in [Stage::Shifting, Stage::Soaking, Stage::Baking, Stage::Draining] {
         for replicas in [1, 2, 3, 9] {
-            for way in [canary(), rolling()] {
+            for way in [canary(), rolling(), blue_green()] {
                 let mut world = World::serving(&spec("1", &way));
                 world.change("/image", "shop:2".into());
                 world.until_stage(stage);

@@ -73,6 +73,8 @@ pub(super) struct Auditor {
     pub(super) total_scrapes: u64,
     /// The status was lost and not yet rebuilt.
     forgotten: bool,
+    /// One version serves, and the next one takes its place in one switch.
+    switching: bool,
     /// (revision, gate, who) of every approval that the spec ever showed.
     approved: BTreeSet<(String, String, String)>,
 }
@@ -348,9 +350,19 @@ impl Auditor {
         let routed = workloads.endpoints(cluster, name).filter(|pod| pod.counts()).count();
         let memory = service.status.as_ref().and_then(|status| status.rollout.as_ref());
         let ready = memory.is_some_and(|memory| {
-            let candidate = memory.progress.as_ref().filter(|progress| progress.cause.is_none()).map(|progress| &progress.revision);
+            let through = |progress: &&Progress| {
+                expected::blue_green(&service.spec).is_none() || matches!(progress.stage, Stage::Baking | Stage::Draining)
+            };
+            let candidate = memory.progress.as_ref().filter(|progress| progress.cause.is_none()).filter(through).map(|progress| &progress.revision);
             memory.stable.iter().chain(candidate).any(|revision| workloads.ready(revision) > 0)
         });
+        let versions: BTreeSet<_> =
+            workloads.endpoints(cluster, name).filter(|pod| pod.counts()).map(|pod| &pod.shown.state.revision).collect();
+        if versions.len() > 1 && self.switching && expected::blue_green(&service.spec).is_some() {
+            self.violated(now, "never two versions at once", format!("{versions:?} take traffic"));
+        }
+        // Whoever edits the strategy in the middle of a rollout, or before there is a stable revision, meets both for a moment.
+        self.switching = expected::blue_green(&service.spec).is_some() && memory.is_some_and(|memory| memory.stable.is_some()) && versions.len() < 2;
         if routed > 0 || !ready || !awake || service.spec.ports.is_empty() {
             self.unrouted_since = None;
         } else {

@@ -143,6 +143,17 @@ fn rollout(rows: &mut Rows, plan: &Plan) {
                 rows.given(&name, format!("{}% for {}", step.weight, seconds(step.soak_seconds)), own, &why);
             }
         }
+        Way::BlueGreen { soak_seconds, .. } => {
+            rows.given("rollout.strategy", "blueGreen", given, "all at once: a preview first, then one switch");
+            let own = match &strategy {
+                Some(Strategy::BlueGreen(blue_green)) => (blue_green.warm_replicas.is_some(), blue_green.soak_seconds.is_some()),
+                _ => (false, false),
+            };
+            let why = "pods behind the preview; for the switch there are all of them";
+            rows.given("rollout.strategy.blueGreen.warmReplicas", plan.shape(0).candidate.to_string(), own.0, why);
+            let why = "the preview is watched for so long before the switch";
+            rows.given("rollout.strategy.blueGreen.soakSeconds", seconds(soak_seconds), own.1, why);
+        }
         Way::Rolling { soak_seconds } => {
             rows.given("rollout.strategy", "rolling", given, "slice by slice, each as large as the surge");
             let own = matches!(&strategy, Some(Strategy::Rolling(rolling)) if rolling.soak_seconds.is_some());

@@ -186,7 +186,7 @@ fn planned(service: &ProductionService, progress: &Progress) -> plan::Plan {
 
 fn waiting(status: &ProductionServiceStatus, memory: &Memory, progress: &Progress, plan: &plan::Plan, now: Timestamp) -> Waiting {
     let step =
-        status.step.as_deref().map_or_else(String::new, |step| if step == "full" { step.to_owned() } else { format!("step {step}") });
+        status.step.as_deref().map_or_else(String::new, |step| if matches!(step, "full" | "preview") { step.to_owned() } else { format!("step {step}") });
     let wait = |what: String, until: Option<Timestamp>| Waiting { what, until };
     let watched = |what: &str, seconds: i32| {
         let begun = progress.weight_since.unwrap_or(progress.since).0;

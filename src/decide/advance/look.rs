@@ -34,6 +34,7 @@ pub fn look(input: &Input<'_>, progress: &Progress, memory: &Memory, judgement: 
         candidate_ready,
         held: input.held || plan.revision != progress.revision,
         passed: judgement.passed(),
+        in_force: progress.weight_since.is_some(),
         barred: false,
         can_take_over: ready >= plan.replicas,
         // What cannot be had by the deadline is not waited for: some pods of stable beat all of a bad candidate's.
@@ -58,6 +59,13 @@ fn carries(progress: &Progress, candidate_ready: i32, stable_ready: i32, require
 pub fn narrowed(facts: &Facts, progress: &Progress, stable: &str) -> bool {
     let winner = if progress.cause.is_some() { stable } else { &progress.revision };
     facts.front.as_ref().is_none_or(|front| *front == Front::One(winner.to_owned()))
+}
+
+/// Whether the bake's clock starts now: users are seen to be served by the candidate. Where traffic is divided, they are from its first pod on.
+#[must_use]
+pub fn switched(input: &Input<'_>, progress: &Progress) -> bool {
+    let everything = Front::One(progress.revision.clone());
+    progress.stage == Stage::Baking && progress.weight_since.is_none() && input.facts.front.as_ref().is_none_or(|front| *front == everything)
 }
 
 /// Worst news first: what a person ordered, what the spec asks for now, what the pods show, what the numbers say.

@@ -5,11 +5,15 @@ use crate::api::status::{Progress, Stage};
 use crate::decide::analysis::{PodState, signals};
 use crate::decide::judgement::Judgement;
 use crate::decide::plan::Plan;
+use crate::decide::render::service::preview_name;
 use crate::decide::strategy::canary::Seen;
 
-/// A step's name for people: `step 1/3`, or `full`.
+/// A step's name for people: `step 1/3`, `preview`, or `full`.
 #[must_use]
 pub fn step_name(plan: &Plan, step: i32) -> String {
+    if plan.switches() && step < plan.steps() {
+        return "preview".to_owned();
+    }
     if step >= plan.steps() { "full".to_owned() } else { format!("step {}/{}", step + 1, plan.steps()) }
 }
 
@@ -35,6 +39,9 @@ pub fn waiting(input: &Input<'_>, progress: &Progress, judgement: &Judgement, se
             because(input, revision)
         ),
         Stage::Shifting => format!("{}: waiting until {until} for the pods of the running revision", step_name(plan, progress.step)),
+        Stage::Baking if !seen.in_force => {
+            format!("everything goes to {revision}; waiting until {until} for Service {} to be seen to select it", plan.name)
+        }
         Stage::Baking if judgement.passed() && !seen.can_take_over => format!(
             "the bake is passed; {ready} of {} pods of {revision} are ready, waiting for the others{}",
             plan.replicas,
@@ -59,6 +66,15 @@ pub fn waiting(input: &Input<'_>, progress: &Progress, judgement: &Judgement, se
 #[must_use]
 pub fn watching(plan: &Plan, progress: &Progress, full: bool) -> String {
     let shape = plan.shape(plan.step_of(progress));
+    if plan.switches() {
+        let (revision, pods, preview) = (&progress.revision, shape.candidate, preview_name(&plan.name));
+        return if full {
+            format!("bake: everything goes to {revision}, the pods of the revision before it stay; watched for {} s", plan.bake_seconds)
+        } else {
+            let soak = plan.soak_seconds(progress.step);
+            format!("preview: {pods} pods of {revision} behind Service {preview}, no user meets them; watched for {soak} s")
+        };
+    }
     let pods = format!("{} of {} pods are {}'s", shape.candidate, shape.candidate + shape.stable, progress.revision);
     if full {
         return format!("bake: {pods}, the others stay as its control; watched for {} s", plan.bake_seconds);

@@ -123,6 +123,8 @@ fn planned_gate(gate: &Gate) -> Option<PlannedGate> {
 /// The step that a gate stands before, for a plan's present steps.
 fn place(plan: &Plan, gate: &PlannedGate) -> i32 {
     match gate.at {
+        // What can be tested behind the preview stands before the switch.
+        GateAt::Start(_) if plan.switches() && !matches!(gate.kind, GateKind::Dependency { .. }) => plan.steps(),
         GateAt::Start(_) => 0,
         GateAt::BeforeWeight(before) => {
             (0..plan.steps()).find(|step| plan.asked_weight(*step) >= before.weight).unwrap_or_else(|| plan.steps())

@@ -79,6 +79,10 @@ pub fn all(plan: &Plan, snapshot: &Snapshot, target: &Target) -> BTreeMap<Object
     if let Some(service) = service::service(plan, &serving, &target.front) {
         wanted.insert(ObjectKey::new(Kind::Service, &plan.name), service);
     }
+    let preview = target.preview.as_deref().and_then(|revision| service::preview(plan, revision, &record_of(revision)?.spec.ports));
+    if let Some(preview) = preview {
+        wanted.insert(ObjectKey::new(Kind::Service, service::preview_name(&plan.name)), preview);
+    }
     if let Some(scaling) = &plan.spec.scaling {
         wanted.insert(ObjectKey::new(Kind::HorizontalPodAutoscaler, &plan.name), autoscaler::autoscaler(plan, scaling));
     }

@@ -37,7 +37,7 @@ fn snapshot(spec: &str) -> Snapshot {
         replicas_manager: None,
         judge: None,
         measured: None,
-        around: Around::default(),
+        around: crate::decide::Around::default(),
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Seen {
     pub held: bool,
     /// The verdict is Pass, and no signal holds the step.
     pub passed: bool,
+    /// The traffic that the stage is about is seen to go where it shall go.
+    pub in_force: bool,
     /// A gate, a window or a freeze stands before the next move forward.
     pub barred: bool,
     /// The candidate alone can carry everything.
@@ -78,6 +80,10 @@ fn forward(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
         return Move::GoBack(cause.clone());
     }
     match (stage, ordered) {
+        // The switch was ordered and never seen.
+        (Stage::Baking, _) if seen.late && !seen.in_force => {
+            Move::GoBack(Cause { reason: CauseReason::ProgressDeadline, message: String::new() })
+        }
         // Late, and the candidate itself is not what is late: stable is broken, and the fix may take its place.
         (Stage::Shifting, _) if seen.late && !seen.candidate_ready => {
             Move::GoBack(Cause { reason: CauseReason::ProgressDeadline, message: String::new() })
@@ -87,7 +93,7 @@ fn forward(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
         _ if seen.empty => if seen.barred { Move::Stay } else { Move::TakeOver },
         (Stage::Shifting | Stage::Soaking, Some(Command::PromoteFull)) if !seen.barred => Move::Full,
         (Stage::Shifting, _) if seen.reached || seen.late => Move::Watch,
-        (Stage::Baking, ordered) if seen.can_take_over && (seen.passed || ordered.is_some()) => Move::TakeOver,
+        (Stage::Baking, ordered) if seen.in_force && seen.can_take_over && (seen.passed || ordered.is_some()) => Move::TakeOver,
         (Stage::Soaking, ordered) if !seen.barred && (seen.passed || ordered.is_some()) => Move::Advance,
         _ => Move::Stay,
     }
@@ -106,7 +112,8 @@ mod tests {
     fn moves() {
         let seen = Seen::default();
         let reached = Seen { reached: true, candidate_ready: true, ..seen.clone() };
-        let passed = Seen { passed: true, can_take_over: true, ..reached.clone() };
+        let passed = Seen { passed: true, can_take_over: true, in_force: true, ..reached.clone() };
+        let ordered = Seen { in_force: false, ..passed.clone() };
         let barred = Seen { barred: true, ..passed.clone() };
         let bad = Seen { cause: Some(cause()), ..passed.clone() };
         let late = Seen { late: true, ..seen.clone() };
@@ -125,13 +132,15 @@ mod tests {
             ("worst news first", Soaking, Some(Command::PromoteFull), &bad, Move::GoBack(cause())),
             ("a pause holds a passed step", Soaking, None, &held(&passed), Move::Stay),
             ("a pause does not hold the way back", Soaking, None, &held(&bad), Move::GoBack(cause())),
-            ("a pause does not stop the deadline", Shifting, None, &held(&late), deadline),
+            ("a pause does not stop the deadline", Shifting, None, &held(&late), deadline.clone()),
             ("next skips the rest of the soak", Soaking, Some(Command::PromoteNext), &reached, Move::Advance),
             ("next does not skip the pods", Shifting, Some(Command::PromoteNext), &seen, Move::Stay),
             ("full skips the steps", Shifting, Some(Command::PromoteFull), &seen, Move::Full),
             ("full given in the bake ends it", Baking, Some(Command::PromoteFull), &passed, Move::TakeOver),
             ("the bake goes on until it passes", Baking, None, &reached, Move::Stay),
             ("the bake is over", Baking, None, &passed, Move::TakeOver),
+            ("a switch that is not seen ends no bake", Baking, Some(Command::PromoteFull), &ordered, Move::Stay),
+            ("one that never comes about is taken back", Baking, None, &Seen { late: true, ..ordered.clone() }, deadline.clone()),
             ("a candidate short of pods is not promoted", Baking, None, &Seen { can_take_over: false, ..passed.clone() }, Move::Stay),
             ("a late regression in the bake goes back", Baking, None, &bad, Move::GoBack(cause())),
             ("stable has to be able to carry it", RollingBack, None, &seen, Move::Stay),

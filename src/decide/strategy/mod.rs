@@ -19,6 +19,8 @@ pub struct Target {
     pub records: BTreeSet<String>,
     /// What the front Service selects.
     pub front: Front,
+    /// The revision that the preview Service selects, if there is one.
+    pub preview: Option<String>,
     /// Revisions that take traffic, for `status.selector`: the autoscaler counts their pods.
     pub routed: Vec<String>,
 }

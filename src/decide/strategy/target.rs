@@ -58,6 +58,12 @@ fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts) -> Tar
     let (now_stable, now_candidate) = (facts.deployed(stable), facts.deployed(candidate));
     let (asked_stable, asked_candidate) = (now_stable.asked.unwrap_or(0), now_candidate.asked.unwrap_or(0));
     let required = plan.replicas;
+    let serves = |winner: &str, its: Deployed, loser: &str, other: Deployed| match (its.ready, other.ready) {
+        // Unless it has lost every pod meanwhile and the other revision still has some.
+        (0, 1..) if plan.switches() => Front::One(loser.to_owned()),
+        (0, 1..) => Front::All,
+        _ => Front::One(winner.to_owned()),
+    };
     let (stable_pods, candidate_pods, front) = match (progress.stage, &progress.cause) {
         (Stage::Gated | Stage::Starting | Stage::Shifting | Stage::Soaking | Stage::Baking, _) => {
             let shape = plan.shape(plan.step_of(progress));
@@ -66,14 +72,26 @@ fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts) -> Tar
             let room = plan.most_pods() - asked_candidate.max(now_candidate.present);
             let stable_pods =
                 grow_or_shrink(asked_stable, shape.stable, room.max(required - now_candidate.ready), required - now_candidate.ready);
-            (stable_pods, Some(candidate_pods), Front::All)
+            let front = match progress.stage {
+                Stage::Baking if plan.switches() => serves(candidate, now_candidate, stable, now_stable),
+                // Nobody meets what has not been let through, whatever has become of stable.
+                _ if plan.switches() => Front::One(stable.to_owned()),
+                _ => Front::All,
+            };
+            (stable_pods, Some(candidate_pods), front)
         }
         // Going back: stable gets everything it needs first, beyond the surge if it must be.
-        (Stage::RollingBack, _) => (required.max(asked_stable), now_candidate.asked, Front::All),
-        (Stage::Draining, Some(_)) => (required, now_candidate.asked, one_that_serves(stable, now_stable, now_candidate)),
-        (Stage::Draining, None) => (asked_stable, Some(required), one_that_serves(candidate, now_candidate, now_stable)),
+        (Stage::RollingBack, _) => {
+            let kept = facts.front.clone().filter(|front| plan.switches() && *front != Front::All);
+            let other = if plan.switches() { Front::One(stable.to_owned()) } else { Front::All };
+            (required.max(asked_stable), now_candidate.asked, kept.unwrap_or(other))
+        }
+        (Stage::Draining, Some(_)) => (required, now_candidate.asked, serves(stable, now_stable, candidate, now_candidate)),
+        (Stage::Draining, None) => (asked_stable, Some(required), serves(candidate, now_candidate, stable, now_stable)),
     };
     let mut target = Target { front, ..Target::default() };
+    let shown = plan.switches() && progress.ready_high_water > 0 && progress.cause.is_none() && progress.stage != Stage::Draining;
+    target.preview = shown.then(|| candidate.to_owned());
     target.replicas.insert(stable.to_owned(), stable_pods);
     if let Some(pods) = candidate_pods {
         target.replicas.insert(candidate.to_owned(), pods);
@@ -85,11 +103,6 @@ fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts) -> Tar
         Front::All => vec![stable.to_owned()],
     };
     target
-}
-
-/// All traffic to the winner; unless it has lost every pod meanwhile and the other revision still has some.
-fn one_that_serves(winner: &str, its: Deployed, other: Deployed) -> Front {
-    if its.ready == 0 && other.ready > 0 { Front::All } else { Front::One(winner.to_owned()) }
 }
 
 /// From `now` towards `wanted`: upwards at most into the `room` that there is, downwards at least to the pods that are `needed` here because the

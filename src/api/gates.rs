@@ -39,10 +39,11 @@ pub struct Gate {
 }]))]
 pub enum GateAt {
     /// Before the first pod of the new revision, the very first revision included. In blue-green: before the switch, with the preview to test.
+    /// Write `{}`.
     Start(Place),
     /// Before the first step whose weight is at least this.
     BeforeWeight(BeforeWeight),
-    /// Before the new revision gets everything that it shall get; the bake follows.
+    /// Before the new revision gets everything that it shall get; the bake follows. Write `{}`.
     BeforePromotion(Place),
 }
 
@@ -102,7 +103,7 @@ pub struct Window {
     pub time_zone: String,
 }
 
-/// A day of the week.
+/// A day of the week: `Mon`, `Tue`, `Wed`, `Thu`, `Fri`, `Sat` or `Sun`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Day {
     /// Monday.
@@ -150,4 +151,52 @@ pub struct Dependency {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 604_800))]
     pub deadline_seconds: Option<i32>,
+}
+
+/// An approval, as it was first seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    /// The gate.
+    #[schemars(length(max = 32))]
+    pub gate: String,
+    /// Who.
+    #[schemars(length(max = 253))]
+    pub by: String,
+    /// When it was first seen.
+    pub at: Moment,
+    /// The admission policy made sure that `by` is who wrote it; else the word of whoever could write the resource has to do.
+    pub verified: bool,
+}
+
+/// A gate that was reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GateStatus {
+    /// Its name; `dependsOn/SERVICE` for a service that this one depends on.
+    #[schemars(length(max = 64))]
+    pub name: String,
+    /// `Waiting`, `Open`, `Closed` (the revision is taken back for it), or `Unknown`: it can never be known how it ended, so it waits for its
+    /// deadline.
+    pub state: GateState,
+    /// When it was reached.
+    pub since: Moment,
+    /// When its time is over.
+    pub deadline: Moment,
+    /// What it waits for, or how it ended, in one sentence.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}
+
+/// Where a gate stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum GateState {
+    /// It waits.
+    Waiting,
+    /// It has let the rollout through.
+    Open,
+    /// It will not let the rollout through.
+    Closed,
+    /// It can never be known how it ended.
+    Unknown,
 }

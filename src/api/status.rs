@@ -3,11 +3,12 @@
 //! `status.rollout` is memory: decisions are made from it and from what the cluster shows. Everything else is report, derived anew at
 //! each reconcile and never read back.
 
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::analysis_state::{AnalysisState, SignalMemory};
+use super::gates::{Approval, GateStatus};
+pub use super::values::Moment;
 
 /// What plimsoll sees and remembers. Written by the operator only.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -292,54 +293,6 @@ pub struct Progress {
     pub analysis: Option<AnalysisState>,
 }
 
-/// An approval, as it was first seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Approval {
-    /// The gate.
-    #[schemars(length(max = 32))]
-    pub gate: String,
-    /// Who.
-    #[schemars(length(max = 253))]
-    pub by: String,
-    /// When it was first seen.
-    pub at: Moment,
-    /// The admission policy made sure that `by` is who wrote it; else the word of whoever could write the resource has to do.
-    pub verified: bool,
-}
-
-/// A gate that was reached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GateStatus {
-    /// Its name; `dependsOn/SERVICE` for a service that this one depends on.
-    #[schemars(length(max = 64))]
-    pub name: String,
-    /// `Waiting`, `Open`, `Closed` (the revision is taken back for it), or `Unknown`: it can never be known how it ended, so it waits for its
-    /// deadline.
-    pub state: GateState,
-    /// When it was reached.
-    pub since: Moment,
-    /// When its time is over.
-    pub deadline: Moment,
-    /// What it waits for, or how it ended, in one sentence.
-    #[schemars(length(max = 1024))]
-    pub message: String,
-}
-
-/// Where a gate stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum GateState {
-    /// It waits.
-    Waiting,
-    /// It has let the rollout through.
-    Open,
-    /// It will not let the rollout through.
-    Closed,
-    /// It can never be known how it ended.
-    Unknown,
-}
-
 /// What is being done in a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Stage {
@@ -434,23 +387,4 @@ pub struct ObjectiveReport {
     /// Bad requests of requests on stable, as text.
     #[schemars(length(max = 48))]
     pub stable: String,
-}
-
-/// A moment, RFC 3339 in UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Moment(pub Timestamp);
-
-impl JsonSchema for Moment {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Moment".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({"type": "string", "format": "date-time", "maxLength": 40})
-    }
 }

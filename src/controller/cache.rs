@@ -265,8 +265,7 @@ impl State {
         if old.is_some_and(|old| old.object.version >= version) {
             return Vec::new();
         }
-        let changed =
-            old.is_none_or(|old| old.object.body != new.object.body || old.replicas_manager != new.replicas_manager);
+        let changed = old.is_none_or(|old| old.object.body != new.object.body || old.replicas_manager != new.replicas_manager);
         let mut woken = if old.is_none_or(|old| old.neighbour != new.neighbour) { self.dependents(&key) } else { Vec::new() };
         self.services.insert(key.clone(), new);
         if changed {

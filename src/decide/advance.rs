@@ -5,6 +5,7 @@
 
 mod evidence;
 mod look;
+mod passage;
 mod words;
 
 use jiff::{Timestamp, ToSpan as _};
@@ -13,13 +14,13 @@ use super::Event;
 use super::analysis::Judge;
 use super::commands;
 use super::facts::Facts;
-use super::gates::{self, Passage};
+use super::gates;
 use super::judgement::{self, Judgement};
 use super::memory;
 use super::memory::HISTORY;
 use super::plan::Plan;
 use super::snapshot::{Measurements, Snapshot};
-use super::strategy::canary::{Move, Seen, next};
+use super::strategy::canary::{Move, next};
 use crate::api::analysis_state::{AnalysisState, SignalMemory};
 use crate::api::status::{Cause, CauseReason, Command, Memory, Moment, Outcome, Progress, Quarantined, Stage};
 
@@ -169,7 +170,14 @@ fn retried(input: &Input<'_>, revision: &str, attempt: i32) -> Option<i32> {
 
 fn started(input: &Input<'_>, attempt: i32, stage: Stage) -> Progress {
     let now = Moment(input.now);
-    let pods = if stage == Stage::Starting { input.plan.replicas } else { input.plan.shape(0).candidate };
+    let sentence = match stage {
+        Stage::Gated => format!("{} waits before its first pod", input.plan.revision),
+        _ => {
+            let pods = if stage == Stage::Starting { input.plan.replicas } else { input.plan.shape(0).candidate };
+            let until = deadline(input).0.strftime("%H:%M:%S");
+            format!("{}: 0 of {pods} pods are ready, waiting until {until} for one more", input.plan.revision)
+        }
+    };
     Progress {
         id: format!("{}-{attempt}", input.plan.revision),
         revision: input.plan.revision.clone(),
@@ -185,11 +193,7 @@ fn started(input: &Input<'_>, attempt: i32, stage: Stage) -> Progress {
         gates: Vec::new(),
         ordered: None,
         cause: None,
-        sentence: format!(
-            "{}: 0 of {pods} pods are ready, waiting until {} for one more",
-            input.plan.revision,
-            deadline(input).0.strftime("%H:%M:%S")
-        ),
+        sentence,
         saved: None,
         verdicts: Vec::new(),
         signals: SignalMemory::default(),
@@ -217,7 +221,7 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
     let mut judgement =
         judgement::judge(input.plan, &state.memory, &mut progress, input.facts, input.snapshot, input.measurements, input.now);
     let mut seen = look::look(input, &progress, &state.memory, &judgement, orders.contains(&Command::Abort));
-    let passage = pass(input, &mut progress, &mut seen, state);
+    let passage = passage::pass(input, &mut progress, &mut seen, state);
     let to = next(progress.stage, progress.ordered, &seen);
     let stays = to == Move::Stay;
     if stays && state.memory.stable.is_none() {
@@ -239,34 +243,6 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
     state.wakes.extend(judgement.wakes());
     make(input, to, &judgement, progress, state);
     state.judge = judgement.judge.filter(|_| state.memory.progress.is_some());
-}
-
-/// Looks at the gates before the next move forward. One that is closed sends the candidate back, unless something worse does.
-fn pass(input: &Input<'_>, progress: &mut Progress, seen: &mut Seen, state: &mut Advanced) -> Passage {
-    let Some(to) = next_step(input.plan, progress, seen) else { return Passage::default() };
-    gates::record_approvals(input.snapshot.service.spec.control.as_ref(), input.snapshot, progress, input.now);
-    let wants = !seen.held && seen.cause.is_none() && (progress.stage == Stage::Gated || seen.empty || seen.passed || progress.ordered.is_some());
-    let first = state.memory.stable.is_none();
-    let mut passage = gates::pass(input.plan, input.snapshot, progress, to, wants, first, input.now);
-    seen.barred = passage.barred;
-    if let Some(why) = passage.closed.as_ref().filter(|_| !first) {
-        seen.cause.get_or_insert_with(|| Cause { reason: CauseReason::Gate, message: why.clone() });
-    }
-    state.events.append(&mut passage.events);
-    state.wakes.append(&mut passage.wakes);
-    passage
-}
-
-/// The step that the next move forward leads to, if gates can stand before it.
-fn next_step(plan: &Plan, progress: &Progress, seen: &Seen) -> Option<i32> {
-    match progress.stage {
-        Stage::Gated => Some(0),
-        Stage::Shifting | Stage::Soaking if progress.step < plan.steps() => {
-            let full = seen.empty || progress.ordered == Some(Command::PromoteFull);
-            Some(if full { plan.steps() } else { progress.step + 1 })
-        }
-        _ => None,
-    }
 }
 
 /// Makes the move.
@@ -295,6 +271,8 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
             let word = judgement.sentence().unwrap_or_default();
             let why = if progress.ordered.is_some() {
                 "by spec.control.promote"
+            } else if judgement.unasked {
+                "nothing speaks against it; its users' evidence comes after the switch"
             } else {
                 word.split_once("passed: ").map_or(word.as_str(), |(_, why)| why)
             };
@@ -309,14 +287,21 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
             progress.sentence = format!("{} takes over", progress.revision);
             enter(&mut progress, Stage::Draining);
         }
-        Move::Begin => enter(&mut progress, if state.memory.stable.is_some() { Stage::Shifting } else { Stage::Starting }),
+        Move::Begin => {
+            progress.sentence = format!("{} may begin", progress.revision);
+            enter(&mut progress, if state.memory.stable.is_some() { Stage::Shifting } else { Stage::Starting });
+        }
         // Nothing was made yet, so there is nothing to go back from.
         Move::GoBack(cause) if progress.stage == Stage::Gated => {
-            progress.cause = Some(Cause { message: cause.message.replacen("rolled back at 0%", "given up before its first pod", 1), ..cause });
+            let why = cause.message.strip_prefix("rolled back at 0%: ").unwrap_or(&cause.message);
+            progress.cause = Some(Cause { message: format!("given up before its first pod: {why}"), ..cause });
             finish(input, progress, state);
             return;
         }
         Move::GoBack(mut cause) => {
+            if cause.reason == CauseReason::Gate {
+                cause.message = format!("rolled back at {:.0}%: {}", judgement.weight, cause.message);
+            }
             if cause.reason == CauseReason::ProgressDeadline {
                 let wanted = plan.shape(plan.step_of(&progress)).candidate;
                 let why = if progress.stage == Stage::Baking {

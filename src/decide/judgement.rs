@@ -43,7 +43,13 @@ pub fn judge(
     let signals = signals::judge(&pods, &facts.refused, now, stable, &progress.revision, &mut progress.signals);
     let ready = facts.ready(&progress.revision);
     let weight = match &facts.front {
-        Some(Front::One(only)) if plan.switches() => if *only == progress.revision { 100.0 } else { 0.0 },
+        Some(Front::One(only)) if plan.switches() => {
+            if *only == progress.revision {
+                100.0
+            } else {
+                0.0
+            }
+        }
         _ => percent(ready, ready + stable.map_or(0, |stable| facts.ready(stable))),
     };
     let (Some(stable), Stage::Shifting | Stage::Soaking | Stage::Baking) = (stable, progress.stage) else {

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::cluster::Cluster;
 use super::expectations as expected;
+use super::served::Served;
 use super::workloads::Workloads;
 use crate::api::status::{CauseReason, Command, Memory, Phase, Progress, Stage};
 use crate::api::{ProductionService, ProductionServiceSpec, ProductionServiceStatus};
@@ -30,26 +31,6 @@ pub struct Violation {
     pub invariant: &'static str,
     /// What was seen.
     pub seen: String,
-}
-
-/// Ready pods that take traffic, and go on doing so under the replicas that are asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Served {
-    pods: usize,
-}
-
-impl Served {
-    pub(super) fn of(cluster: &Cluster, workloads: &Workloads, service: &str) -> Self {
-        let mut ready: BTreeMap<&str, usize> = BTreeMap::new();
-        for pod in workloads.endpoints(cluster, service).filter(|pod| pod.counts()) {
-            *ready.entry(&pod.owner).or_default() += 1;
-        }
-        let asked = |owner: &str| {
-            let deployment = cluster.objects().iter().find(|(key, _)| key.kind == Kind::Deployment && key.name == owner);
-            deployment.and_then(|(_, body)| usize::try_from(body["spec"]["replicas"].as_i64()?).ok()).unwrap_or(0)
-        };
-        Self { pods: ready.into_iter().map(|(owner, ready)| ready.min(asked(owner))).sum() }
-    }
 }
 
 /// Watches a run.
@@ -353,7 +334,8 @@ impl Auditor {
             let through = |progress: &&Progress| {
                 expected::blue_green(&service.spec).is_none() || matches!(progress.stage, Stage::Baking | Stage::Draining)
             };
-            let candidate = memory.progress.as_ref().filter(|progress| progress.cause.is_none()).filter(through).map(|progress| &progress.revision);
+            let candidate =
+                memory.progress.as_ref().filter(|progress| progress.cause.is_none()).filter(through).map(|progress| &progress.revision);
             memory.stable.iter().chain(candidate).any(|revision| workloads.ready(revision) > 0)
         });
         let versions: BTreeSet<_> =
@@ -362,7 +344,8 @@ impl Auditor {
             self.violated(now, "never two versions at once", format!("{versions:?} take traffic"));
         }
         // Whoever edits the strategy in the middle of a rollout, or before there is a stable revision, meets both for a moment.
-        self.switching = expected::blue_green(&service.spec).is_some() && memory.is_some_and(|memory| memory.stable.is_some()) && versions.len() < 2;
+        self.switching =
+            expected::blue_green(&service.spec).is_some() && memory.is_some_and(|memory| memory.stable.is_some()) && versions.len() < 2;
         if routed > 0 || !ready || !awake || service.spec.ports.is_empty() {
             self.unrouted_since = None;
         } else {

@@ -11,14 +11,17 @@
 mod cluster;
 mod demand;
 mod expectations;
+pub mod fate;
 pub mod faults;
 mod invariants;
 mod operator;
 mod pods;
 mod random;
 pub mod scenario;
+mod served;
 mod tell;
 mod timeline;
+mod values;
 mod workloads;
 mod world;
 

@@ -8,6 +8,7 @@
 mod admission;
 mod docs;
 mod drift;
+mod gates;
 mod harness;
 mod hostile;
 mod operator;

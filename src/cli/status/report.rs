@@ -7,8 +7,9 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use serde::Serialize;
 
 use crate::api::ProductionService;
+use crate::api::gates::{GateState, GateStatus};
 use crate::api::status::{
-    Condition, ConditionStatus, GateState, GateStatus, Memory, Moment, ObjectiveReport, Outcome, Phase, ProductionServiceStatus, Progress, Quarantined,
+    Condition, ConditionStatus, Memory, Moment, ObjectiveReport, Outcome, Phase, ProductionServiceStatus, Progress, Quarantined,
     RevisionStatus, Stage,
 };
 use crate::decide::plan;
@@ -136,7 +137,8 @@ impl Report {
         let current = status.observed_generation == service.metadata.generation && status.phase.is_some();
         let memory = status.rollout.clone().unwrap_or_default();
         let plan = memory.progress.as_ref().map(|progress| planned(service, progress));
-        let asked_weight = plan.as_ref().zip(memory.progress.as_ref()).filter(|(_, progress)| !matches!(progress.stage, Stage::Gated | Stage::Starting));
+        let asked_weight =
+            plan.as_ref().zip(memory.progress.as_ref()).filter(|(_, progress)| !matches!(progress.stage, Stage::Gated | Stage::Starting));
         let message = match (&status.message, current) {
             (Some(message), true) if message.is_empty() => "no word yet".to_owned(),
             (Some(message), true) => message.clone(),
@@ -185,8 +187,10 @@ fn planned(service: &ProductionService, progress: &Progress) -> plan::Plan {
 }
 
 fn waiting(status: &ProductionServiceStatus, memory: &Memory, progress: &Progress, plan: &plan::Plan, now: Timestamp) -> Waiting {
-    let step =
-        status.step.as_deref().map_or_else(String::new, |step| if matches!(step, "full" | "preview") { step.to_owned() } else { format!("step {step}") });
+    let step = status
+        .step
+        .as_deref()
+        .map_or_else(String::new, |step| if matches!(step, "full" | "preview") { step.to_owned() } else { format!("step {step}") });
     let wait = |what: String, until: Option<Timestamp>| Waiting { what, until };
     let watched = |what: &str, seconds: i32| {
         let begun = progress.weight_since.unwrap_or(progress.since).0;

@@ -65,7 +65,9 @@ pub fn narrowed(facts: &Facts, progress: &Progress, stable: &str) -> bool {
 #[must_use]
 pub fn switched(input: &Input<'_>, progress: &Progress) -> bool {
     let everything = Front::One(progress.revision.clone());
-    progress.stage == Stage::Baking && progress.weight_since.is_none() && input.facts.front.as_ref().is_none_or(|front| *front == everything)
+    progress.stage == Stage::Baking
+        && progress.weight_since.is_none()
+        && input.facts.front.as_ref().is_none_or(|front| *front == everything)
 }
 
 /// Worst news first: what a person ordered, what the spec asks for now, what the pods show, what the numbers say.

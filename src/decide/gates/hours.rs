@@ -48,7 +48,8 @@ pub fn planned(windows: &[Window], freezes: &[Freeze], refusals: &mut Vec<Refusa
     for (index, window) in windows.iter().enumerate() {
         let field = format!("spec.rollout.windows[{index}]");
         let Ok(zone) = TimeZoneDatabase::bundled().get(&window.time_zone) else {
-            let message = format!("{field}.timeZone: {:?} is not a time zone; write an IANA name, for example \"Europe/Berlin\"", window.time_zone);
+            let message =
+                format!("{field}.timeZone: {:?} is not a time zone; write an IANA name, for example \"Europe/Berlin\"", window.time_zone);
             refusals.push(Refusal::new("UnknownTimeZone", message));
             continue;
         };
@@ -91,7 +92,8 @@ impl Hours {
 
     /// What stands in the way at a moment, and when that ends.
     fn barrier(&self, at: Timestamp) -> Option<(Timestamp, String)> {
-        if let Some(freeze) = self.freezes.iter().filter(|freeze| freeze.start.0 <= at && at < freeze.end.0).max_by_key(|freeze| freeze.end) {
+        if let Some(freeze) = self.freezes.iter().filter(|freeze| freeze.start.0 <= at && at < freeze.end.0).max_by_key(|freeze| freeze.end)
+        {
             return Some((freeze.end.0, format!("freeze {}", freeze.name)));
         }
         if self.windows.is_empty() || self.windows.iter().any(|window| window.contains(at)) {
@@ -112,7 +114,12 @@ impl PlannedWindow {
 
     fn next(&self, after: Timestamp) -> Option<Timestamp> {
         let today = self.zone.to_datetime(after).date();
-        today.series(jiff::Span::new().days(1)).take(DAYS).filter_map(|day| self.on(day)).map(|(start, _)| start).find(|start| *start > after)
+        today
+            .series(jiff::Span::new().days(1))
+            .take(DAYS)
+            .filter_map(|day| self.on(day))
+            .map(|(start, _)| start)
+            .find(|start| *start > after)
     }
 
     /// The window that begins on a day, if one does.

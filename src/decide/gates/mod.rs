@@ -22,8 +22,8 @@ use super::plan::{Plan, Refusal};
 use super::snapshot::Snapshot;
 use crate::api::ProductionServiceSpec;
 use crate::api::control::Control;
-use crate::api::gates::{Gate, GateAt, OnDeadline};
-use crate::api::status::{Approval, GateState, GateStatus, Moment, Progress, Stage};
+use crate::api::gates::{Approval, Gate, GateAt, GateState, GateStatus, OnDeadline};
+use crate::api::status::{Moment, Progress, Stage};
 
 /// Seconds that a gate may wait where the spec does not say.
 const DEADLINE_SECONDS: i32 = 86_400;

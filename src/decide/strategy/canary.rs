@@ -89,8 +89,20 @@ fn forward(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
             Move::GoBack(Cause { reason: CauseReason::ProgressDeadline, message: String::new() })
         }
         _ if seen.held => Move::Stay,
-        (Stage::Gated, _) => if seen.barred { Move::Stay } else { Move::Begin },
-        _ if seen.empty => if seen.barred { Move::Stay } else { Move::TakeOver },
+        (Stage::Gated, _) => {
+            if seen.barred {
+                Move::Stay
+            } else {
+                Move::Begin
+            }
+        }
+        _ if seen.empty => {
+            if seen.barred {
+                Move::Stay
+            } else {
+                Move::TakeOver
+            }
+        }
         (Stage::Shifting | Stage::Soaking, Some(Command::PromoteFull)) if !seen.barred => Move::Full,
         (Stage::Shifting, _) if seen.reached || seen.late => Move::Watch,
         (Stage::Baking, ordered) if seen.in_force && seen.can_take_over && (seen.passed || ordered.is_some()) => Move::TakeOver,

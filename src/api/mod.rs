@@ -11,6 +11,7 @@ pub mod control;
 pub mod crd;
 pub mod gates;
 pub mod health;
+pub mod measured;
 pub mod network;
 pub mod objective;
 pub mod pod;

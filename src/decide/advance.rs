@@ -16,6 +16,7 @@ use super::commands;
 use super::facts::Facts;
 use super::gates;
 use super::judgement::{self, Judgement};
+use super::measured;
 use super::memory;
 use super::memory::HISTORY;
 use super::plan::Plan;
@@ -94,6 +95,7 @@ pub fn advance(input: &Input<'_>, remembered: Memory, quarantined: Vec<Quarantin
     let Advanced { memory, quarantined, .. } = &mut state;
     let (stable, history) = (memory.stable.clone(), memory.history.clone());
     let candidate = memory.progress.as_ref().map(|progress| progress.revision.clone());
+    memory.measured.retain(|measured| [&stable, &candidate].contains(&&Some(measured.revision.clone())));
     commands::forget(memory, |revision| {
         stable.as_deref() == Some(revision)
             || candidate.as_deref() == Some(revision)
@@ -228,7 +230,9 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
         state.blocked = passage.closed.clone().or_else(|| words::blocked(input, &progress, &judgement));
     }
     let waits = passage.sentence.as_ref().is_some_and(|sentence| *sentence != progress.sentence);
-    if evidence::due(&progress, &judgement, !stays || waits, input.now) {
+    let found = input.measurements.as_ref().map(|scrape| measured::found(scrape, &input.plan.settings)).unwrap_or_default();
+    if evidence::due(&progress, &judgement, !stays || waits, input.now) || measured::is_news(&found, &state.memory.measured) {
+        measured::take_in(found, &mut state.memory.measured);
         if stays {
             progress.sentence = passage.sentence.clone().unwrap_or_else(|| words::waiting(input, &progress, &judgement, &seen));
         }

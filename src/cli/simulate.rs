@@ -23,7 +23,7 @@ pub struct Arguments {
     /// The scenario, a YAML file.
     #[arg(value_name = "SCENARIO.yaml", required_unless_present = "filename", conflicts_with = "filename")]
     scenario: Option<PathBuf>,
-    /// File with a ProductionService; `-` reads standard input.
+    /// File with a `ProductionService`; `-` reads standard input.
     #[arg(short, long, value_name = "FILE")]
     filename: Option<PathBuf>,
     /// The new version: good, bad-at-5% (fails that share of its requests), slow-by-3x, crash-loop, out-of-memory, never-ready.

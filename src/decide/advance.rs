@@ -227,7 +227,8 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
     let to = next(progress.stage, progress.ordered, &seen);
     let stays = to == Move::Stay;
     if stays && state.memory.stable.is_none() {
-        state.blocked = passage.closed.clone().or_else(|| words::blocked(input, &progress, &judgement));
+        let pods = || words::blocked(input, &progress, &judgement).filter(|_| progress.stage != Stage::Gated);
+        state.blocked = passage.closed.clone().or_else(pods);
     }
     let waits = passage.sentence.as_ref().is_some_and(|sentence| *sentence != progress.sentence);
     let found = input.measurements.as_ref().map(|scrape| measured::found(scrape, &input.plan.settings)).unwrap_or_default();

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use plimsoll_bed::Bed;
+use plimsoll_bed::audit::Request;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
@@ -12,7 +13,11 @@ use tokio::time::{Instant, sleep};
 use crate::{bed_with_namespace, repository};
 
 /// How long a scenario waits for anything. Never a measure of quality: this machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(300);
+/// So long without a request is the end of some work.
+const QUIET: Duration = Duration::from_secs(8);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A namespace with the chart's rights for an operator that serves it.
 pub struct Scenario {
@@ -59,9 +64,25 @@ impl Scenario {
 
     /// Starts an operator and waits until it is ready; it need not lead yet.
     pub async fn operator(&self, name: &str) -> Operator {
+        let mut operator = self.start(name).await;
+        until("the operator is ready", async || {
+            if !operator.runs() {
+                // Whoever has taken the port meanwhile: another one is free.
+                assert!(operator.log().contains("Address already in use"), "the operator ended:\n{}", operator.log());
+                operator = self.start(name).await;
+            }
+            operator.get("/readyz").await.filter(|(status, _)| *status == 200)
+        })
+        .await;
+        operator
+    }
+
+    async fn start(&self, name: &str) -> Operator {
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let log = self.bed.directory().join(format!("{}-{name}.log", self.namespace));
-        let child = Command::new(env!("CARGO_BIN_EXE_plimsoll"))
+        let child = self
+            .bed
+            .command(env!("CARGO_BIN_EXE_plimsoll").as_ref())
             .arg("run")
             .args(["--kubeconfig", self.kubeconfig.to_str().unwrap()])
             .args(if self.serves.is_empty() { vec!["--watch-nodes"] } else { vec!["--watch-namespaces", self.namespace] })
@@ -72,9 +93,7 @@ impl Scenario {
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .expect("the operator");
-        let operator = Operator { child, port, log };
-        until("the operator is ready", async || operator.get("/readyz").await.filter(|(status, _)| *status == 200)).await;
-        operator
+        Operator { child, port, log }
     }
 
     /// kubectl in the namespace.
@@ -206,6 +225,20 @@ impl Drop for Operator {
     }
 }
 
+/// Waits until the API server has heard nothing of this user for a while but watches and its lease: what the last write woke has ended.
+pub async fn quiet(bed: &Bed, user: &str) {
+    let mut audit = bed.audit().unwrap();
+    let mut since = Instant::now();
+    until("the operator has nothing to do", async || {
+        let loud = |request: &Request| request.user == user && request.verb != "watch" && request.resource != "leases";
+        if audit.read().unwrap().iter().any(loud) {
+            since = Instant::now();
+        }
+        (since.elapsed() > QUIET).then_some(())
+    })
+    .await;
+}
+
 /// Asks until there is an answer.
 pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
@@ -214,6 +247,6 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
             return answer;
         }
         assert!(Instant::now() < end, "waited in vain: {what}");
-        sleep(Duration::from_millis(200)).await;
+        sleep(PAUSE).await;
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::harness::until;
 use crate::world::World;
 
 fn smallest() -> Value {
@@ -45,10 +46,14 @@ async fn the_smallest_service_gets_everything() {
     assert_eq!(pod["containers"][0]["livenessProbe"], Value::Null);
     let budget = world.get("poddisruptionbudget", &own).await;
     assert_eq!((&budget["spec"]["maxUnavailable"], &budget["spec"]["unhealthyPodEvictionPolicy"]), (&json!(1), &json!("AlwaysAllow")));
-    let ready = world.kubectl(&["wait", "psvc/checkout", "--for=condition=Ready", "--timeout=10s"]).await;
+    let ready = world.kubectl(&["wait", "psvc/checkout", "--for=condition=Ready", "--timeout=120s"]).await;
     assert!(ready.contains("condition met"), "{ready}");
-    let events = world.kubectl(&["get", "events", "--output=jsonpath={.items[*].reason}"]).await;
-    assert!(events.contains("FirstRevision") && events.contains("Promoted"), "{events}");
+    // Events come last, after what they tell of.
+    until("the events are there", async || {
+        let events = world.kubectl(&["get", "events", "--output=jsonpath={.items[*].reason}"]).await;
+        (events.contains("FirstRevision") && events.contains("Promoted")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -143,13 +148,7 @@ async fn deleting_takes_the_app_along_and_orphan_leaves_it() {
     settled(&world, &smallest()).await;
     world.kubectl(&["delete", "psvc", "checkout", "--wait=true"]).await;
     for kind in ["deployments", "configmaps", "services", "poddisruptionbudgets", "serviceaccounts"] {
-        for _ in 0..100 {
-            if world.children(kind, "checkout").await.is_empty() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
-        assert_eq!(names(&world.children(kind, "checkout").await), Vec::<&str>::new(), "{kind}");
+        until(&format!("no {kind} are left"), async || world.children(kind, "checkout").await.is_empty().then_some(())).await;
     }
 
     let mut orphan = smallest();

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
+use crate::objects::Objects;
 use crate::{bed_with_namespace, repository};
 
 /// How long a scenario waits for anything. Never a measure of quality: this machine may be busy.
@@ -25,6 +26,8 @@ pub struct Scenario {
     pub bed: &'static Bed,
     /// The namespace, also the operator's own and the name of its roles.
     pub namespace: &'static str,
+    /// What is in the namespace.
+    pub objects: Objects,
     kubeconfig: PathBuf,
     serves: &'static [&'static str],
 }
@@ -54,7 +57,7 @@ impl Scenario {
         let rights = chart(bed, namespace, values, templates).await;
         bed.kubectl_with_input(&["apply", "--filename=-"], &rights).await.expect("the chart's rights");
         let kubeconfig = bed.kubeconfig_for_service_account(namespace, namespace).await.expect("a kubeconfig");
-        Self { bed, namespace, kubeconfig, serves }
+        Self { bed, namespace, objects: Objects::of(bed, namespace).await, kubeconfig, serves }
     }
 
     /// The user that the operator is in the audit log.
@@ -112,8 +115,7 @@ impl Scenario {
 
     /// An object of the namespace, if there is one of this kind and name.
     pub async fn get(&self, kind: &str, name: &str) -> Option<Value> {
-        let text = self.kubectl(&["get", kind, name, "--ignore-not-found", "--output=json"]).await;
-        serde_json::from_str(&text).ok()
+        self.objects.get(kind, name).await
     }
 
     /// Waits until the service satisfies this.

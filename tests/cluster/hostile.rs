@@ -234,13 +234,13 @@ async fn apply<'a>(world: &World, answers: &Answers, names: &[&'a str], tag: imp
 /// Waits until all of them are in this phase.
 async fn phases(world: &World, names: &[&str], wanted: &str) {
     until(&format!("all of them are {wanted}"), async || {
-        let list: Value = serde_json::from_str(&world.kubectl(&["get", "psvc", "--output=json"]).await).unwrap();
+        let list = world.objects.list("psvc", "").await;
         let there = |service: &&Value| {
             phase(service) == wanted
                 && service["status"]["observedGeneration"] == service["metadata"]["generation"]
                 && names.contains(&service["metadata"]["name"].as_str().unwrap())
         };
-        (list["items"].as_array().unwrap().iter().filter(there).count() == names.len()).then_some(())
+        (list.iter().filter(there).count() == names.len()).then_some(())
     })
     .await;
 }

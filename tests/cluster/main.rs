@@ -10,6 +10,7 @@ mod docs;
 mod drift;
 mod harness;
 mod hostile;
+mod objects;
 mod operator;
 mod rights;
 mod rollouts;

@@ -97,8 +97,9 @@ async fn a_foreign_object_is_left_alone_until_it_goes_or_is_handed_over() {
     scenario.stable("cart").await;
     scenario.kubectl(&["annotate", "service", "shop", "plimsoll.dev/adopt=shop"]).await;
     scenario.stable("shop").await;
-    let adopted = scenario.get("service", "shop").await.unwrap();
-    assert_eq!(adopted["metadata"]["labels"]["plimsoll.dev/service"], "shop");
+    scenario
+        .object_until("service", "shop", "it was adopted", |adopted| adopted["metadata"]["labels"]["plimsoll.dev/service"] == "shop")
+        .await;
     drop(operator);
 }
 

@@ -86,18 +86,14 @@ async fn settled(scenario: &Scenario, services: usize, began: Instant) {
     // The controller manager of the bed makes about 20 writes a second for each kind.
     let patience = PATIENCE + Duration::from_secs(services as u64);
     loop {
-        let text = scenario.kubectl(&["get", "productionservices", "--output=jsonpath={.items[*].status.phase}"]).await;
-        let stable = text.split(' ').filter(|phase| *phase == "Stable").count();
+        let list = scenario.objects.list("psvc", "").await;
+        let mut unsettled = list.iter().filter(|service| service["status"]["phase"] != "Stable").peekable();
+        let first = unsettled.peek().map_or(Value::Null, |service| service["status"].clone());
+        let stable = list.len() - unsettled.count();
         if stable == services {
             return;
         }
-        assert!(began.elapsed() < patience, "only {stable} of {services} services are stable: {}", first_unsettled(scenario).await);
+        assert!(began.elapsed() < patience, "only {stable} of {services} services are stable: {first}");
         sleep(Duration::from_secs(2)).await;
     }
-}
-
-async fn first_unsettled(scenario: &Scenario) -> Value {
-    let list: Value = serde_json::from_str(&scenario.kubectl(&["get", "productionservices", "--output=json"]).await).unwrap();
-    let items = list["items"].as_array().unwrap();
-    items.iter().find(|service| service["status"]["phase"] != "Stable").map_or(Value::Null, |service| service["status"].clone())
 }

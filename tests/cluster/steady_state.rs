@@ -36,7 +36,8 @@ async fn the_smallest_service_gets_everything() {
         ("horizontalpodautoscalers", vec![]),
         ("networkpolicies", vec![]),
     ] {
-        assert_eq!(names(&world.children(kind, "checkout").await), expected, "{kind}");
+        until(&format!("{kind} are {expected:?}"), async || (names(&world.children(kind, "checkout").await) == expected).then_some(()))
+            .await;
     }
     let deployment = world.get("deployment", &own).await;
     let pod = &deployment["spec"]["template"]["spec"];
@@ -65,11 +66,11 @@ async fn sections_are_followed_also_when_they_are_removed_again() {
     spec["network"] = json!({"policy": "isolated", "allowFrom": [{"service": "web"}], "allowTo": [{"cidr": "10.0.0.0/8", "port": 5432}]});
     spec["availability"] = json!({"maxUnavailable": "50%"});
     let revision = settled(&world, &spec).await;
-    let autoscaler = world.get("hpa", "checkout").await;
+    let autoscaler = world.until("hpa", "checkout", "was made", Value::is_object).await;
     assert_eq!(autoscaler["spec"]["scaleTargetRef"]["kind"], "ProductionService");
     assert_eq!((&autoscaler["spec"]["minReplicas"], &autoscaler["spec"]["maxReplicas"]), (&json!(3), &json!(6)));
-    assert!(world.get("networkpolicy", "checkout").await.is_object());
-    assert_eq!(world.get("pdb", &format!("checkout-{revision}")).await["spec"]["maxUnavailable"], "50%");
+    world.until("networkpolicy", "checkout", "was made", Value::is_object).await;
+    world.until("pdb", &format!("checkout-{revision}"), "had its own limit", |budget| budget["spec"]["maxUnavailable"] == "50%").await;
     let service = world.get("psvc", "checkout").await;
     assert_eq!(service["spec"]["replicas"], 3, "the autoscaler needs a value to begin with");
     let reads = |autoscaler: &Value| {
@@ -139,7 +140,7 @@ async fn a_foreign_object_is_left_alone_and_said() {
     assert_eq!(world.get("service", "checkout").await["metadata"]["resourceVersion"], before, "untouched");
     world.kubectl(&["delete", "service", "checkout"]).await;
     world.phase("checkout", "Stable").await;
-    assert_eq!(world.get("service", "checkout").await["spec"]["ports"][0]["port"], 8080);
+    world.until("service", "checkout", "was made", |service| service["spec"]["ports"][0]["port"] == 8080).await;
 }
 
 #[tokio::test]
@@ -183,7 +184,7 @@ async fn the_first_revision_says_why_it_cannot_come_up_and_a_new_spec_replaces_i
         world.until("psvc", "checkout", &format!("said {words:?} of {tag}"), told).await;
     }
     settled(&world, &smallest()).await;
-    assert_eq!(world.children("deployments", "checkout").await.len(), 1, "nothing of the others is left");
+    until("nothing of the others is left", async || (world.children("deployments", "checkout").await.len() == 1).then_some(())).await;
     assert_eq!(world.get("psvc", "checkout").await["status"]["quarantined"], Value::Null);
 }
 

@@ -9,12 +9,12 @@ use std::sync::{LazyLock, Once};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use plimsoll_bed::Bed;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::harness::{Operator, Scenario, until};
+use crate::objects::client;
 
 /// Where the fake pods' metrics are served: a free port, because another run of these tests may be under way.
 static METRICS: LazyLock<TcpListener> = LazyLock::new(|| TcpListener::bind(("0.0.0.0", 0)).expect("a port"));
@@ -74,8 +74,7 @@ impl World {
 
     /// Objects of a kind with the service's label.
     pub async fn children(&self, kind: &str, service: &str) -> Vec<Value> {
-        let text = self.kubectl(&["get", kind, "--selector", &format!("plimsoll.dev/service={service}"), "--output=json"]).await;
-        serde_json::from_str::<Value>(&text).unwrap()["items"].as_array().unwrap().clone()
+        self.objects.list(kind, &format!("plimsoll.dev/service={service}")).await
     }
 
     /// Waits until the object, or null, is as wanted, and returns it.
@@ -138,9 +137,7 @@ fn serve_metrics(bed: &'static Bed) {
 
 /// All pods of the bed, as its administrator sees them.
 pub async fn pods(bed: &Bed) -> Api<Pod> {
-    let kubeconfig = Kubeconfig::read_from(bed.kubeconfig()).unwrap();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-    Api::<Pod>::all(kube::Client::try_from(config).unwrap())
+    Api::<Pod>::all(client(bed).await)
 }
 
 /// Who is played at this address: its image's tag, and the seconds since it started. Addresses are given out again: nothing is remembered.

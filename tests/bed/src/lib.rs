@@ -20,6 +20,7 @@ mod definitions;
 mod description;
 mod executable;
 mod fake_nodes;
+mod gateway;
 pub mod host;
 pub mod image;
 mod kubeconfig;
@@ -35,6 +36,6 @@ pub mod stop;
 pub mod supervisor;
 
 pub use bed::{ATTACH_VARIABLE, Bed};
-pub use description::Description;
+pub use description::{Description, Gateway};
 pub use fake_nodes::KIND_LABEL;
 pub use options::Options;

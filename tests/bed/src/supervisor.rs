@@ -16,7 +16,7 @@ use crate::progress::{self, Step};
 use crate::site::Site;
 use crate::slot::Slot;
 use crate::stop::Stop;
-use crate::{cleanup, control_plane, fake_nodes, node};
+use crate::{cleanup, control_plane, fake_nodes, gateway, node};
 
 /// How a bed is held.
 #[derive(Clone, Copy, Debug, Default)]
@@ -80,6 +80,9 @@ pub fn build(options: &Options, stop: &Stop) -> Result<()> {
     if options.metrics_server {
         Part::Metrics.build(stop)?;
     }
+    if options.gateway {
+        Part::Gateway.build(stop)?;
+    }
     Ok(())
 }
 
@@ -97,6 +100,12 @@ fn start(site: &Site, slot: &mut Slot, processes: &mut Processes, stop: &Stop) -
         registry = Some(node::start(site, slot, processes, stop)?);
         progress.end();
     }
+    let mut served = None;
+    if site.options.gateway {
+        let progress = Step::begin("starting Contour and Envoy …");
+        served = Some(gateway::start(site, slot, processes, stop)?);
+        progress.end();
+    }
     Ok(Description {
         directory: site.directory.clone(),
         kubeconfig: site.kubeconfig(),
@@ -106,6 +115,7 @@ fn start(site: &Site, slot: &mut Slot, processes: &mut Processes, stop: &Stop) -
         registry,
         pod_cidr: site.network.fake_pods(),
         real_node: site.options.real_node,
+        gateway: served,
         supervisor: std::process::id(),
     })
 }

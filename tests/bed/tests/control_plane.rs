@@ -84,7 +84,8 @@ async fn a_service_account_may_do_what_its_roles_allow() {
 async fn holds_a_bed_for_another_test() {
     let Some(note) = std::env::var_os(HOLD_VARIABLE) else { return };
     let bed = Bed::start(Options { fake_nodes: 0, ..Options::default() }).await.unwrap();
-    bed.command("sleep".as_ref()).arg("600").stdin(Stdio::null()).spawn().unwrap();
+    // What a test starts for its bed, as an operator.
+    bed.command("sh".as_ref()).args(["-c", "sleep 600 > /dev/null 2>&1 &"]).stdin(Stdio::null()).status().unwrap();
     std::fs::write(note, bed.directory().display().to_string()).unwrap();
     std::future::pending::<()>().await;
 }

@@ -1,7 +1,9 @@
 //! An operator for one scenario: the real binary, signed in as the chart's service account, with the chart's rights and nothing else.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use plimsoll_bed::Bed;
@@ -9,6 +11,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
+use crate::auditor::{Auditor, Recorder};
 use crate::{bed_with_namespace, repository};
 
 /// How long a scenario waits for anything. Never a measure of quality: this machine may be busy.
@@ -22,6 +25,23 @@ pub struct Scenario {
     pub namespace: &'static str,
     kubeconfig: PathBuf,
     serves: &'static [&'static str],
+    /// Looks over the operator's shoulder. What it has seen by the scenario's end fails the scenario, unless that takes it out and looks itself.
+    pub auditor: Option<Auditor>,
+}
+
+impl Drop for Scenario {
+    fn drop(&mut self) {
+        if let Some(auditor) = self.auditor.take().filter(|_| !std::thread::panicking()) {
+            auditor.assert_clean();
+        }
+    }
+}
+
+/// One recorder for each bed.
+fn recorder(bed: &Bed) -> Recorder {
+    static RECORDERS: Mutex<BTreeMap<PathBuf, Recorder>> = Mutex::new(BTreeMap::new());
+    let mut recorders = RECORDERS.lock().unwrap();
+    recorders.entry(bed.kubeconfig().to_owned()).or_insert_with(|| Recorder::start(bed.kubeconfig())).clone()
 }
 
 impl Scenario {
@@ -49,7 +69,7 @@ impl Scenario {
         let rights = chart(bed, namespace, values, templates).await;
         bed.kubectl_with_input(&["apply", "--filename=-"], &rights).await.expect("the chart's rights");
         let kubeconfig = bed.kubeconfig_for_service_account(namespace, namespace).await.expect("a kubeconfig");
-        Self { bed, namespace, kubeconfig, serves }
+        Self { bed, namespace, kubeconfig, serves, auditor: Some(recorder(bed).audit(namespace)) }
     }
 
     /// The user that the operator is in the audit log.

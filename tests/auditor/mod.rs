@@ -12,13 +12,14 @@ mod tests;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use kube::api::{ApiResource, DynamicObject, ListParams, WatchEvent, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::Value;
+use tokio::time::Instant;
 
 pub use rules::Violation;
 
@@ -109,7 +110,7 @@ impl Recorder {
             }
             while let Ok(changes) = api.watch(&WatchParams::default().timeout(280), &version).await {
                 let mut changes = std::pin::pin!(changes);
-                let lost = loop {
+                let forgotten = loop {
                     match changes.try_next().await {
                         Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
                             self.note(kind, began, false, &object);
@@ -125,7 +126,7 @@ impl Recorder {
                         Ok(None) | Err(_) => break false,
                     }
                 };
-                if lost {
+                if forgotten {
                     break;
                 }
             }
@@ -168,15 +169,9 @@ impl Auditor {
         changes.sort_by_key(|seen| seen.version);
         replay::replay(&changes)
     }
-
-    /// Every rollout must have gone through without a violation.
-    pub fn assert_clean(&self) {
-        let violations = self.violations();
-        assert!(violations.is_empty(), "the auditor saw in {}:\n{}", self.namespace, lines(&violations));
-    }
 }
 
 /// The violations, one on each line.
 pub fn lines(violations: &[Violation]) -> String {
-    violations.iter().map(|violation| format!("  {violation}\n")).collect()
+    violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

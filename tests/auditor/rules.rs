@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Seen;
 use super::state::{Revision, State};
+use super::{Kind, Seen};
 
 /// How long the operator may take to route around a revision that has lost all of its pods.
 const REROUTED_WITHIN: Duration = Duration::from_secs(10);
@@ -51,6 +51,10 @@ impl Rules {
     /// No write leaves less capacity behind what is routed than the load needs, unless it was less already.
     pub fn capacity(&mut self, state: &State, seen: &Seen, service: &str, before: Option<i64>) {
         let after = state.coverage(service, seen.at);
+        if state.services[service]["spec"]["ports"].as_array().is_none_or(Vec::is_empty) {
+            // Nobody calls it.
+            return;
+        }
         let (Some(before), Some(after)) = (before, after.or(before.map(|_| 0))) else { return };
         if after < before && after < 1000 {
             let pods: Vec<String> = state
@@ -80,7 +84,11 @@ impl Rules {
     /// Requests always reach a ready pod where there is any.
     pub fn routing(&mut self, state: &State, seen: &Seen, service: &str) {
         let front = state.fronts.get(service).map(|front| &front["spec"]["selector"]);
-        if front.is_some_and(|selector| selector["plimsoll.dev/service"] != service) && seen.object["metadata"]["name"] == service {
+        let foreign = |selector: &Value| {
+            let keys = selector.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
+            selector["plimsoll.dev/service"] != service || keys.into_iter().any(|key| !key.starts_with("plimsoll.dev/"))
+        };
+        if seen.kind == Kind::Service && seen.object["metadata"]["name"] == service && front.is_some_and(foreign) {
             self.violated(seen, "routing", format!("the front Service of {service} selects {}", front.unwrap_or(&Value::Null)));
         }
         let routed = state.routed(service);
@@ -157,7 +165,9 @@ impl Rules {
             }
         } else if let Some(id) = from["id"].as_str() {
             let first = before["stable"].is_null();
-            if !first && !self.ended.insert((service.clone(), id.to_owned())) && from["cause"]["reason"] != "Superseded" {
+            // A revision that is rolled out again later has the same name, and another beginning.
+            let rollout = format!("{id} since {}", from["started"]);
+            if !first && !self.ended.insert((service.clone(), rollout)) {
                 self.violated(seen, "decision", format!("{id} of {service} ended twice"));
             }
         }

@@ -1,5 +1,7 @@
 //! The auditor must be able to fail: each rule on a made-up history, right and wrong.
 
+#![allow(dead_code, reason = "the node tests have a harness of their own, which runs no #[test]")]
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -29,7 +31,7 @@ impl History {
 
     fn service(&mut self, second: u64, status: &Value) {
         let managers = json!([[second.to_string(), "plimsoll"]]);
-        let object = json!({"metadata": {"generation": 1, "managedFields": managers}, "spec": {"replicas": 2}, "status": status});
+        let object = json!({"metadata": {"generation": 1, "managedFields": managers}, "spec": {"replicas": 2, "ports": [{"port": 80}]}, "status": status});
         self.note(second, Kind::ProductionService, "shop", object);
     }
 

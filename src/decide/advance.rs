@@ -14,6 +14,7 @@ use super::analysis::Judge;
 use super::commands;
 use super::facts::Facts;
 use super::judgement::{self, Judgement};
+use super::measured;
 use super::memory;
 use super::memory::HISTORY;
 use super::plan::Plan;
@@ -89,6 +90,7 @@ pub fn advance(input: &Input<'_>, remembered: Memory, quarantined: Vec<Quarantin
     let Advanced { memory, quarantined, .. } = &mut state;
     let (stable, history) = (memory.stable.clone(), memory.history.clone());
     let candidate = memory.progress.as_ref().map(|progress| progress.revision.clone());
+    memory.measured.retain(|measured| [&stable, &candidate].contains(&&Some(measured.revision.clone())));
     commands::forget(memory, |revision| {
         stable.as_deref() == Some(revision)
             || candidate.as_deref() == Some(revision)
@@ -203,7 +205,9 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
     if stays && progress.stage == Stage::Starting {
         state.blocked = words::blocked(input, &progress, &judgement);
     }
-    if evidence::due(&progress, &judgement, !stays, input.now) {
+    let found = input.measurements.as_ref().map(|scrape| measured::found(scrape, &input.plan.settings)).unwrap_or_default();
+    if evidence::due(&progress, &judgement, !stays, input.now) || measured::is_news(&found, &state.memory.measured) {
+        measured::take_in(found, &mut state.memory.measured);
         if stays {
             progress.sentence = words::waiting(input, &progress, &judgement, &seen);
         }

@@ -73,6 +73,7 @@ echo; echo "=== parts of the test bed"
     level unit . cargo test --workspace --lib --bins --no-fail-fast
     level integration . cargo test --workspace --test it
     level apps examples/apps go test -v ./...
+    level grpc-app examples/apps/grpcshop go test -v ./...
     level bed . cargo test --workspace --test control_plane --test gateway
     level cluster . cargo test --workspace --test cluster -- --test-threads=6 --skip silence
 } &
@@ -90,6 +91,7 @@ rows+=($!)
 show unit "tables, properties, worked examples; no I/O"
 show integration "timelines, invariants, definition, chart, command line"
 show apps "the demo's own programs"
+show grpc-app "its gRPC variant"
 show bed "the test bed itself, control plane and gateway"
 show cluster "a real control plane with fake nodes"
 show silence "what 200 settled services cost their API server"

@@ -19,6 +19,7 @@ use super::memory::HISTORY;
 use super::plan::Plan;
 use super::snapshot::{Measurements, Snapshot};
 use super::strategy::canary::{Move, next};
+use super::strategy::target;
 use crate::api::analysis_state::{AnalysisState, SignalMemory};
 use crate::api::status::{Cause, CauseReason, Command, Memory, Moment, Outcome, Progress, Quarantined, Stage};
 
@@ -50,6 +51,8 @@ pub struct Input<'a> {
     pub plan: &'a Plan,
     /// Nothing may move forward: paused, a spec that is not accepted, or a name conflict.
     pub held: bool,
+    /// A foreign object stands where one of ours belongs.
+    pub conflicted: bool,
     /// `spec.control.paused` says so.
     pub paused: bool,
     /// The spec is accepted, so its revision may begin.
@@ -148,10 +151,13 @@ fn begin(input: &Input<'_>, state: &mut Advanced) {
     if input.held {
         return;
     }
-    state.memory.history.retain(|earlier| earlier != revision);
     let stable = state.memory.stable.clone().unwrap_or_default();
     state.events.push(Event::normal("RolloutStarted", format!("{revision} is rolled out beside {stable}, attempt {attempt}")));
-    state.memory.progress = Some(started(input, attempt, Stage::Shifting));
+    // Where nothing serves nothing can be watched, and nothing has to be: the next pods are the new revision's.
+    let empty = input.plan.replicas == 0;
+    let progress = started(input, attempt, if empty { Stage::Draining } else { Stage::Shifting });
+    let sentence = if empty { format!("{revision} takes the place of {stable} at once: there are 0 replicas") } else { progress.sentence };
+    state.memory.progress = Some(Progress { sentence, ..progress });
 }
 
 fn started(input: &Input<'_>, attempt: i32, stage: Stage) -> Progress {
@@ -191,6 +197,11 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
     let ready = input.facts.ready(&progress.revision);
     if ready > progress.ready_high_water {
         progress.ready_high_water = ready;
+        if progress.cause.is_none() {
+            progress.deadline = deadline(input);
+        }
+    }
+    if never_ordered(input, &progress, &state.memory) {
         progress.deadline = deadline(input);
     }
     let orders = commands::latch(input.snapshot.service.spec.control.as_ref(), &progress.revision, &mut state.memory);
@@ -203,13 +214,15 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
     if stays && progress.stage == Stage::Starting {
         state.blocked = words::blocked(input, &progress, &judgement);
     }
-    if evidence::due(&progress, &judgement, !stays, input.now) {
+    let stable = state.memory.stable.as_deref().unwrap_or_default();
+    let sentence = words::waiting(input, &progress, stable, &judgement, &seen);
+    let news = stays && sentence != progress.sentence && words::tells_of_pods(progress.stage, &judgement);
+    if evidence::due(&progress, &judgement, !stays || news, input.now) {
         if stays {
-            progress.sentence = words::waiting(input, &progress, &judgement, &seen);
+            progress.sentence = sentence;
         }
         evidence::save(&mut progress, &mut judgement, input.now);
     }
-    let stable = state.memory.stable.as_deref().unwrap_or_default();
     if progress.stage == Stage::Draining {
         // The drain's clock runs only while the Service is seen to leave the loser out.
         let narrowed = look::narrowed(input.facts, &progress, stable);
@@ -218,6 +231,18 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
     state.wakes.extend(judgement.wakes());
     make(input, to, &judgement, progress, state);
     state.judge = judgement.judge.filter(|_| state.memory.progress.is_some());
+}
+
+/// The deadline has passed, and the cluster was never asked for the pods that it is about: the operator was away between its decision and the
+/// Deployment. They get their time, once.
+fn never_ordered(input: &Input<'_>, progress: &Progress, memory: &Memory) -> bool {
+    let once = progress.deadline.0 <= progress.since.0 + i64::from(input.plan.progress_deadline_seconds).seconds();
+    let Some(stable) = memory.stable.as_deref().filter(|_| progress.stage == Stage::Shifting && once && input.now >= progress.deadline.0)
+    else {
+        return false;
+    };
+    let ordered = target::rollout(input.plan, progress, stable, input.facts).replicas.get(&progress.revision).copied();
+    ordered > Some(input.facts.asked(&progress.revision))
 }
 
 /// Makes the move.
@@ -285,6 +310,9 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
 /// The stage's named timer: progress deadline, end of a soak or bake, end of a drain. Measurements are `due`'s.
 fn timer(input: &Input<'_>, progress: &Progress) -> Option<Timestamp> {
     let at = match progress.stage {
+        Stage::RollingBack if input.now < progress.since.0 + look::HELP_SECONDS.seconds() => {
+            Some(progress.deadline.0.min(progress.since.0 + look::HELP_SECONDS.seconds()))
+        }
         Stage::Starting | Stage::Shifting | Stage::RollingBack => Some(progress.deadline.0),
         Stage::Draining => progress.weight_since.map(|since| since.0 + look::DRAIN_SECONDS.seconds()),
         Stage::Soaking => progress.weight_since.map(|since| since.0 + i64::from(input.plan.soak_seconds(progress.step)).seconds()),
@@ -300,7 +328,10 @@ fn finish(input: &Input<'_>, progress: Progress, state: &mut Advanced) {
     memory.calibration = progress.analysis.as_ref().map(AnalysisState::settled).or(memory.calibration.take());
     let promoted = progress.cause.is_none();
     let message = if let Some(cause) = &progress.cause {
-        quarantine(input, &progress, cause, &mut state.quarantined);
+        if quarantine(input, &progress, cause, &mut state.quarantined) {
+            // Of a quarantined revision nothing is kept but its record.
+            memory.history.retain(|earlier| *earlier != progress.revision);
+        }
         cause.message.clone()
     } else if let Some(before) = memory.stable.replace(progress.revision.clone()) {
         memory.history.retain(|earlier| *earlier != progress.revision);
@@ -315,10 +346,10 @@ fn finish(input: &Input<'_>, progress: Progress, state: &mut Advanced) {
     memory.last = Some(Outcome { id: progress.id, at: Moment(input.now), promoted, message });
 }
 
-/// A revision that was taken back is not tried again by itself. One that the spec itself left is not at fault.
-fn quarantine(input: &Input<'_>, progress: &Progress, cause: &Cause, quarantined: &mut Vec<Quarantined>) {
+/// A revision that was taken back is not tried again by itself. One that the spec itself left is not at fault: `false`.
+fn quarantine(input: &Input<'_>, progress: &Progress, cause: &Cause, quarantined: &mut Vec<Quarantined>) -> bool {
     if matches!(cause.reason, CauseReason::Superseded | CauseReason::Reverted) {
-        return;
+        return false;
     }
     quarantined.retain(|entry| entry.revision != progress.revision);
     quarantined.push(Quarantined {
@@ -329,4 +360,5 @@ fn quarantine(input: &Input<'_>, progress: &Progress, cause: &Cause, quarantined
     });
     let superfluous = quarantined.len().saturating_sub(QUARANTINE);
     quarantined.drain(..superfluous);
+    true
 }

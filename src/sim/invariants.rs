@@ -13,10 +13,9 @@ use crate::api::{ProductionService, ProductionServiceSpec, ProductionServiceStat
 use crate::decide::analysis::Scrape;
 use crate::decide::{Kind, Write};
 
-/// Rounds within one second that are no loop gone mad.
 /// A step beyond every way.
 const FULL: i32 = 1_000;
-
+/// Rounds within one second that are no loop gone mad.
 const ROUNDS_A_SECOND: u32 = 100;
 /// How long an operator may take to route around a revision that has lost all of its pods.
 const REROUTED_WITHIN: SignedDuration = SignedDuration::from_secs(10);
@@ -64,6 +63,8 @@ pub(super) struct Auditor {
     step_requests: u64,
     rollout_requests: u64,
     candidate: Option<String>,
+    /// When the rollout that is on was turned back.
+    turned: Option<Timestamp>,
     unrouted_since: Option<Timestamp>,
     second: i64,
     rounds: u32,
@@ -137,8 +138,9 @@ impl Auditor {
                 self.violated(now, "17 only what was judged is promoted", format!("{:?} after {:?}", new.stable, old.progress));
             }
         }
+        let empty = expected::replicas(&service.spec) == Some(0);
         match (&old.progress, &new.progress) {
-            (None, Some(begun)) => self.begun(now, begun, new.stable.is_some()),
+            (None, Some(begun)) => self.begun(now, begun, new.stable.is_some(), empty),
             (Some(before), Some(after)) if before.id == after.id => {
                 let fresh = new.commands.iter().find(|latched| latched.revision == after.revision && !old.commands.contains(latched));
                 let ordered = before.ordered.or(after.ordered).or(fresh.map(|latched| latched.command));
@@ -152,7 +154,7 @@ impl Auditor {
                         format!("{} took the place of {} in {:?}", after.id, before.id, before.stage),
                     );
                 }
-                self.begun(now, after, old.stable.is_some());
+                self.begun(now, after, old.stable.is_some(), empty);
             }
             (Some(before), None) => self.ended(now, before, old, new),
             (None, None) => {}
@@ -162,14 +164,23 @@ impl Auditor {
         }
     }
 
-    fn begun(&mut self, now: Timestamp, begun: &Progress, stable: bool) {
+    fn begun(&mut self, now: Timestamp, begun: &Progress, stable: bool, empty: bool) {
         if self.sent_back.contains(&(begun.revision.clone(), begun.attempt)) {
             self.violated(now, "7 no flapping", format!("{} was sent back before, and begins again", begun.id));
         }
-        if begun.step != 0 || begun.stage != if stable { Stage::Shifting } else { Stage::Starting } {
+        // Where nothing serves there is nothing to watch.
+        let first = if !stable {
+            Stage::Starting
+        } else if empty {
+            Stage::Draining
+        } else {
+            Stage::Shifting
+        };
+        if begun.step != 0 || begun.stage != first {
             self.violated(now, "3 one decision per step", format!("{} begins in step {} {:?}", begun.id, begun.step, begun.stage));
         }
         self.candidate = Some(begun.revision.clone());
+        self.turned = None;
         (self.step_requests, self.rollout_requests) = (0, 0);
     }
 
@@ -206,7 +217,9 @@ impl Auditor {
             Stage::Draining => 3,
         };
         let steps = after.step - before.step;
-        if rank(after.stage) < rank(before.stage) || steps < 0 || before.cause.is_some() && after.cause.is_none() {
+        // A promotion may still be taken back while its pods drain.
+        let turned = before.stage == Stage::Draining && before.cause.is_none() && after.cause.is_some();
+        if rank(after.stage) < rank(before.stage) && !turned || steps < 0 || before.cause.is_some() && after.cause.is_none() {
             self.violated(
                 now,
                 "7 no flapping",
@@ -217,6 +230,7 @@ impl Auditor {
             self.violated(now, "3 one decision per step", format!("{}: from step {} to {}", after.id, before.step, after.step));
         }
         if after.cause.is_some() && before.cause.is_none() {
+            self.turned = Some(now);
             self.sent(now, after, &service.spec);
         }
         if after.cause.is_none() && (steps > 0 || after.stage != before.stage) {
@@ -293,14 +307,15 @@ impl Auditor {
         let after = Served::of(cluster, workloads, &name);
         // An autoscaled service without a number has none that could be missed.
         let needed = expected::replicas(&service.spec).map_or(0, |replicas| usize::try_from(replicas).unwrap_or(0));
-        if after.pods < before.pods && after.pods < needed {
+        let memory = service.status.as_ref().and_then(|status| status.rollout.as_ref());
+        let least = needed.saturating_sub(self.may_be_missing(&service.spec, memory, needed, now));
+        if after.pods < before.pods && after.pods < least {
             let seen = format!("{}: {} of {needed} pods take traffic, {} before", describe(write), after.pods, before.pods);
             self.violated(now, "1 capacity", seen);
         }
         if after.pods == 0 && before.pods > 0 && needed > 0 {
             self.violated(now, "2 never route to nothing", describe(write));
         }
-        let memory = service.status.as_ref().and_then(|status| status.rollout.as_ref());
         if let Write::Create { key, body } | Write::Apply { key, body, .. } = write
             && key.kind == Kind::Deployment
         {
@@ -310,7 +325,8 @@ impl Auditor {
             let stable = memory.and_then(|memory| memory.stable.as_deref());
             let known = stable == Some(revision) || progress.is_some_and(|progress| progress.revision == revision);
             // What a first revision replaced may still serve until the new one is ready.
-            if replicas > 0 && !known && stable.is_some() {
+            let shrinks = matches!(write, Write::Apply { guarded: true, .. });
+            if replicas > 0 && !known && !shrinks && stable.is_some() {
                 self.violated(now, "4 no effect without a persisted decision", format!("{}: {replicas} pods", describe(write)));
             }
             if let Some(progress) =
@@ -325,6 +341,21 @@ impl Auditor {
                     self.violated(now, "5 rollback is reachable", seen);
                 }
             }
+        }
+    }
+
+    /// Pods that may be missing behind stable when it gets everything back from a candidate that fails its users: after half a minute as many
+    /// as may be missing on purpose, after the deadline any.
+    fn may_be_missing(&self, spec: &ProductionServiceSpec, memory: Option<&Memory>, needed: usize, now: Timestamp) -> usize {
+        let cause = memory.and_then(|memory| memory.progress.as_ref()?.cause.as_ref());
+        let harmful = cause.is_some_and(|cause| matches!(cause.reason, CauseReason::Analysis | CauseReason::Signal));
+        let Some(turned) = self.turned.filter(|_| harmful) else { return 0 };
+        let waited = now.duration_since(turned).as_secs();
+        let deadline = spec.rollout.as_ref().and_then(|rollout| rollout.progress_deadline_seconds).unwrap_or(600);
+        match waited {
+            _ if waited >= deadline.into() => needed,
+            30.. => expected::max_unavailable(spec, needed),
+            _ => 0,
         }
     }
 

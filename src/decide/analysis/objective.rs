@@ -28,7 +28,7 @@ const KNOWN_SECONDS: f64 = 30.0;
 const MOST_BOUNDS: usize = 60;
 
 /// Requests of the present step.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct StepCounts {
     /// The candidate's requests that count.
     pub candidate: u64,
@@ -38,6 +38,8 @@ pub struct StepCounts {
     pub stable: u64,
     /// Bad ones of these.
     pub stable_bad: u64,
+    /// Seconds covered by blocks since the candidate's requests were as many as a step needs: an outage of the metrics covers none.
+    pub enough_seconds: f64,
 }
 
 /// What is known of stable before the first weight ("Before", §4).
@@ -305,7 +307,9 @@ impl ObjectiveMemory {
 
     /// To status.
     pub fn write(&self, alone: bool) -> ObjectiveState {
-        let step = [self.step.candidate, self.step.candidate_bad, self.step.stable, self.step.stable_bad].map(|count| count as f64);
+        let [candidate, candidate_bad, stable, stable_bad] =
+            [self.step.candidate, self.step.candidate_bad, self.step.stable, self.step.stable_bad].map(|count| count as f64);
+        let step = [candidate, candidate_bad, stable, stable_bad, self.step.enough_seconds];
         let before = &self.before;
         let [total, failed, timed] = [before.count.total, before.count.failed, before.count.timed].map(|count| count as f64);
         let known = if before.known { 1.0 } else { 0.0 };
@@ -335,7 +339,8 @@ impl ObjectiveMemory {
         const WHAT: &str = "objective";
         let fresh = Self::new(objective, tolerance, &[]);
         let Some(step) = &state.step else { return Err(Unreadable { what: WHAT }) };
-        let [candidate, candidate_bad, stable, stable_bad] = parse_counts::<4>(step, WHAT)?.map(whole);
+        let [candidate, candidate_bad, stable, stable_bad, enough_seconds] = parse_counts(step, WHAT)?;
+        let [candidate, candidate_bad, stable, stable_bad] = [candidate, candidate_bad, stable, stable_bad].map(whole);
         let [total, failed, timed, seconds, pod_seconds, known] =
             state.before.as_ref().map_or(Ok([0.0; 6]), |before| parse_counts(before, WHAT))?;
         let slower = state.slower.as_ref().map_or_else(|| Ok(Vec::new()), |slower| parse_any(slower, WHAT))?;
@@ -361,7 +366,7 @@ impl ObjectiveMemory {
         let before = Before { count, seconds, pod_seconds, known: known > 0.0 };
         Ok(Self {
             objective: objective.clone(),
-            step: StepCounts { candidate, candidate_bad, stable, stable_bad },
+            step: StepCounts { candidate, candidate_bad, stable, stable_bad, enough_seconds },
             components,
             alone,
             before,

@@ -21,17 +21,21 @@ pub struct Seen {
     pub late: bool,
     /// The candidate's own pods are ready as asked: what is missing is stable's.
     pub candidate_ready: bool,
+    /// A foreign object stands where one of ours belongs.
+    pub conflicted: bool,
     /// Nothing may move forward: paused, a spec that is not accepted, a name conflict.
     pub held: bool,
     /// The verdict is Pass, and no signal holds the step.
     pub passed: bool,
     /// The candidate alone can carry everything.
     pub can_take_over: bool,
-    /// Stable alone can carry everything, or as much as it ever will.
+    /// Stable alone can carry everything, or so much that a bad candidate's pods do more harm than good.
     pub can_go_back: bool,
+    /// Stable has not got its pods in time: the way back ends here, and pods that serve stay for as long as they are needed.
+    pub gives_up: bool,
     /// The front Service is seen to send everything to the one revision that shall have it, and the drain is over.
     pub drained: bool,
-    /// There is nothing to serve with (0 replicas): nothing can be watched.
+    /// There is nothing to serve with (0 replicas): nothing can be watched, and nothing is promoted unwatched but by command.
     pub empty: bool,
 }
 
@@ -60,11 +64,17 @@ pub enum Move {
 #[must_use]
 pub fn next(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
     match stage {
-        Stage::Starting if seen.reached => Move::Finish,
+        Stage::Starting if seen.reached && !seen.conflicted => Move::Finish,
         // Going back is the way out of everything, also when it waits itself; it never turns round.
         Stage::RollingBack if seen.can_go_back => Move::Narrow,
-        Stage::Draining if seen.drained => Move::Finish,
-        Stage::Starting | Stage::RollingBack | Stage::Draining => Move::Stay,
+        Stage::RollingBack if seen.gives_up => Move::Finish,
+        Stage::Draining => match &seen.cause {
+            // Stable still has its pods.
+            Some(cause) => Move::GoBack(cause.clone()),
+            None if seen.drained => Move::Finish,
+            None => Move::Stay,
+        },
+        Stage::Starting | Stage::RollingBack => Move::Stay,
         Stage::Shifting | Stage::Soaking | Stage::Baking => forward(stage, ordered, seen),
     }
 }
@@ -75,11 +85,12 @@ fn forward(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
     }
     match (stage, ordered) {
         // Late, and the candidate itself is not what is late: stable is broken, and the fix may take its place.
-        (Stage::Shifting, _) if seen.late && !seen.candidate_ready => {
+        (Stage::Shifting, _) if seen.late && !seen.candidate_ready && !seen.empty => {
             Move::GoBack(Cause { reason: CauseReason::ProgressDeadline, message: String::new() })
         }
         _ if seen.held => Move::Stay,
-        _ if seen.empty => Move::TakeOver,
+        (_, Some(Command::PromoteFull)) if seen.empty => Move::TakeOver,
+        _ if seen.empty => Move::Stay,
         (Stage::Shifting | Stage::Soaking, Some(Command::PromoteFull)) => Move::Full,
         (Stage::Shifting, _) if seen.reached || seen.late => Move::Watch,
         (Stage::Baking, ordered) if seen.can_take_over && (seen.passed || ordered.is_some()) => Move::TakeOver,
@@ -133,7 +144,18 @@ mod tests {
             ("going back never turns round", RollingBack, Some(Command::PromoteFull), &passed, Move::Stay),
             ("the drain takes its time", Draining, None, &seen, Move::Stay),
             ("drained", Draining, None, &Seen { drained: true, ..seen.clone() }, Move::Finish),
-            ("nothing serves, nothing to watch", Shifting, None, &Seen { empty: true, ..seen.clone() }, Move::TakeOver),
+            ("an abort in the drain is not too late", Draining, None, &bad, Move::GoBack(cause())),
+            ("stable never got its pods", RollingBack, None, &Seen { gives_up: true, ..seen.clone() }, Move::Finish),
+            (
+                "a foreign object in the way of the first revision",
+                Starting,
+                None,
+                &Seen { conflicted: true, ..reached.clone() },
+                Move::Stay,
+            ),
+            ("nothing serves, nothing to watch, nothing proved", Soaking, None, &Seen { empty: true, ..passed.clone() }, Move::Stay),
+            ("unless somebody orders it", Soaking, Some(Command::PromoteFull), &Seen { empty: true, ..seen.clone() }, Move::TakeOver),
+            ("without pods there is no deadline for them", Shifting, None, &Seen { empty: true, ..late.clone() }, Move::Stay),
         ];
         for (why, stage, ordered, seen, expected) in cases {
             assert_eq!(next(stage, ordered, seen), expected, "{why}");

@@ -10,6 +10,7 @@ use super::numbers::{parse_counts, print};
 use super::objective::{ALONE_WEIGHT, ObjectiveMemory, Surroundings};
 use super::sequential::{Clock, log_sum};
 use super::state::{AnalysisState, Unreadable};
+use super::step_counts::StepCounts;
 use super::{ObjectiveKind, PodSample, Scrape, Settings, Situation};
 
 /// Scrapes are never exactly on time.
@@ -218,7 +219,7 @@ impl Judge {
         self.recent.clear();
         let Some(since) = situation.weight_since else { return };
         for objective in &mut self.objectives {
-            objective.step = super::objective::StepCounts::default();
+            objective.step = StepCounts::default();
             if self.step_since.is_none() {
                 objective.begin(self.settings.tolerance);
             }

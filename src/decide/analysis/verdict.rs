@@ -13,12 +13,11 @@ use super::exclusion::Exclusion;
 use super::judge::Judge;
 use super::objective::ObjectiveMemory;
 use super::sentences;
+use super::step::Step;
 use super::{ObjectiveKind, OnNoEvidence, Situation};
 
 /// Bad requests without which the evidence does not fail a candidate.
 const LEAST_BAD: u64 = 3;
-/// A Pass needs E below this share of its limit.
-const RISING: f64 = 0.1;
 /// Expected harm that a promotion may risk, as a share of all requests.
 const HARM_ERRORS: f64 = 0.005;
 const HARM_SLOW: f64 = 0.02;
@@ -353,47 +352,6 @@ impl Shown {
             candidate_counts: candidate,
             stable_counts: stable,
         }
-    }
-}
-
-/// The present step as seen now.
-struct Step<'a> {
-    situation: &'a Situation<'a>,
-    /// `None` while the weight is not reported.
-    since: Option<Timestamp>,
-    /// When `onNoEvidence` takes effect. `None` before the first measurement.
-    deadline: Option<Timestamp>,
-    ln_e: f64,
-    ln_limit: f64,
-    /// The objective with the largest share of E.
-    leading: Option<usize>,
-}
-
-impl Step<'_> {
-    fn elapsed(&self) -> Option<SignedDuration> {
-        self.since.map(|since| self.situation.now.duration_since(since))
-    }
-
-    fn rising(&self) -> bool {
-        self.ln_e >= self.ln_limit + libm::log(RISING)
-    }
-
-    fn deadline_passed(&self) -> bool {
-        self.deadline.is_some_and(|deadline| self.situation.now >= deadline)
-    }
-
-    /// Seconds until `seconds` after the weight was reported.
-    fn left(&self, seconds: i64) -> f64 {
-        let passed = self.elapsed().map_or(0.0, |passed| passed.as_secs_f64());
-        (seconds as f64 - passed).max(0.0).ceil()
-    }
-
-    fn wake(&self) -> Option<Timestamp> {
-        let soak = self.situation.soak_seconds;
-        // Everything else moves with a measurement.
-        let second = if self.situation.baking { soak.saturating_mul(2) } else { soak };
-        let after = |seconds: i64| self.since.and_then(|since| since.saturating_add(SignedDuration::from_secs(seconds)).ok());
-        [after(soak), after(second), self.deadline].into_iter().flatten().filter(|at| *at > self.situation.now).min()
     }
 }
 

@@ -51,8 +51,8 @@ pub struct Input<'a> {
     pub plan: &'a Plan,
     /// Nothing may move forward: paused, a spec that is not accepted, or a name conflict.
     pub held: bool,
-    /// A foreign object stands where one of ours belongs.
-    pub conflicted: bool,
+    /// Foreign objects that stand where ours belong, in words.
+    pub conflicts: &'a [String],
     /// `spec.control.paused` says so.
     pub paused: bool,
     /// The spec is accepted, so its revision may begin.

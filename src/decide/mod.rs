@@ -133,7 +133,7 @@ pub fn decide(snapshot: &Snapshot, measurements: &Measurements, now: Timestamp) 
             let input = advance::Input {
                 plan,
                 held,
-                conflicted: !conflicts.is_empty(),
+                conflicts: &conflicts,
                 paused,
                 accepted: planned.is_ok(),
                 facts: &facts,

@@ -36,7 +36,7 @@ pub fn look(input: &Input<'_>, progress: &Progress, memory: &Memory, judgement: 
         },
         late,
         candidate_ready,
-        conflicted: input.conflicted,
+        conflicted: !input.conflicts.is_empty(),
         held: input.held || plan.revision != progress.revision,
         passed: judgement.passed(),
         can_take_over: ready >= plan.replicas,

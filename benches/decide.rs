@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use jiff::{Timestamp, ToSpan as _};
 use plimsoll::api::status::Stage;
 use plimsoll::api::{ProductionService, ProductionServiceSpec};
-use plimsoll::decide::analysis::{Convention, Counters, PodSample, PodState, Scrape, Source, convention};
+use plimsoll::decide::analysis::{Counters, PodSample, PodState, Scrape, Source, convention};
 use plimsoll::decide::{Child, Kind, Pod, Record, Snapshot, Write, decide};
 
 const SPEC: &str = r#"{"image": "registry.example/shop:1", "replicas": 3, "ports": [{"name": "http", "port": 8080}],
@@ -42,7 +42,7 @@ fn main() {
         many / second.as_secs_f64()
     );
     let page = format!("{PAGE}{}", "# HELP process_other A metric that is none of ours.\nprocess_other{kind=\"a\"} 1\n".repeat(13_000));
-    let read = timed(|| assert!(convention::read(page.as_bytes(), "text/plain", Convention::Auto).is_ok()));
+    let read = timed(|| assert!(convention::read(page.as_bytes(), "text/plain", &convention::Reading::default()).is_ok()));
     let mebibytes = page.len() as f64 / f64::from(1 << 20);
     println!(
         "a metrics page: {:.0?} per MiB, {:.1} settled decisions",

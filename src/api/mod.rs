@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod crd;
 pub mod health;
+pub mod measured;
 pub mod network;
 pub mod objective;
 pub mod pod;

@@ -15,7 +15,8 @@ pub struct Observability {
 }
 
 /// The app's own Prometheus metrics.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, kube::KubeSchema)]
+#[x_kube(validation = rules::CONVENTION)]
 #[serde(rename_all = "camelCase")]
 pub struct Metrics {
     /// Name of the port, out of `ports`. Default: the port called `metrics`, else the first one.
@@ -29,11 +30,21 @@ pub struct Metrics {
     /// Names by which requests, failures and latency are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub convention: Option<Convention>,
+    /// Statuses that are failures, such as `"429"`, and classes such as `"5xx"`. Where it is given it is the whole list. gRPC codes, and failures
+    /// without a status, count as before. Default: 500 and above.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 3), regex(pattern = "^[1-5]([0-9]{2}|xx)$")))]
+    pub failure_status: Vec<String>,
+    /// Names of the app's own, where no convention fits. Instead of `convention`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub custom: Option<Custom>,
 }
 
 /// Names by which requests, failures and latency are known. `auto`: found out from the metrics, and said in status. `promClient`:
 /// `http_requests_total` or `http_request_duration_seconds`, with the status in `code`, `status`, `status_code` or `http_status`.
-/// `openTelemetry`: `http_server_request_duration_seconds` with `http_response_status_code`. Default: `auto`.
+/// `openTelemetry`: `http_server_request_duration_seconds` with `http_response_status_code`, `rpc_server_duration`. `micrometer`:
+/// `http_server_requests_seconds` with `status` and `outcome`. `grpc`: `grpc_server_handled_total` with `grpc_code`. `istio`, `linkerd`, `envoy`:
+/// the sidecar's `istio_requests_total`, `response_total` or `envoy_cluster_upstream_rq`, incoming requests only. Default: `auto`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Convention {
@@ -42,8 +53,52 @@ pub enum Convention {
     Auto,
     /// `http_requests_total` or `http_request_duration_seconds`, with the status in `code`, `status`, `status_code` or `http_status`.
     PromClient,
-    /// `http_server_request_duration_seconds` with `http_response_status_code`.
+    /// `http_server_request_duration_seconds` with `http_response_status_code`, `rpc_server_duration` with `rpc_grpc_status_code`.
     OpenTelemetry,
+    /// `http_server_requests_seconds` with `status` and `outcome`.
+    Micrometer,
+    /// `grpc_server_handled_total` with `grpc_code`.
+    Grpc,
+    /// `istio_requests_total` with `response_code`, reported by the destination.
+    Istio,
+    /// `response_total` with `classification`, inbound.
+    Linkerd,
+    /// `envoy_cluster_upstream_rq` with `envoy_response_code`, of clusters whose name begins with `local` or `inbound`.
+    Envoy,
+}
+
+/// Names of the app's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Custom {
+    /// The counter of all requests.
+    #[schemars(length(min = 1, max = 128), regex(pattern = "^[a-zA-Z_:][a-zA-Z0-9_:]*$"))]
+    pub requests: String,
+    /// How failures are told.
+    pub failures: Failures,
+    /// The histogram of durations, for `latency` objectives: in milliseconds if its name ends in `_milliseconds` or `_ms`, else in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = "^[a-zA-Z_:][a-zA-Z0-9_:]*$"))]
+    pub buckets: Option<String>,
+}
+
+/// How failures are told: by a counter of their own, or by a label of the requests. Set `metric`, or `label` and `matches`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
+#[x_kube(validation = rules::FAILURES)]
+#[serde(rename_all = "camelCase")]
+pub struct Failures {
+    /// A counter of the failed requests. Until the app shows it, nothing is known of failures, and no step passes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = "^[a-zA-Z_:][a-zA-Z0-9_:]*$"))]
+    pub metric: Option<String>,
+    /// A label of the counter of requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = "^[a-zA-Z_][a-zA-Z0-9_]*$"))]
+    pub label: Option<String>,
+    /// Regular expression (RE2) that the label's whole value matches where the requests failed: `5..|timeout`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub matches: Option<String>,
 }
 
 /// One thing that must hold for the app to be healthy. Set exactly one of `errorRate` and `latency`.
@@ -54,7 +109,7 @@ pub struct Objective {
     /// Name of the objective, used in status and messages.
     #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Share of the requests that may fail. A request has failed when its status is 500 or above.
+    /// Share of the requests that may fail. A request has failed when its status is 500 or above, unless `failureStatus` says otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_rate: Option<ErrorRate>,
     /// Time within which a share of the requests must be answered.

@@ -130,6 +130,16 @@ pub const AT_MOST: Said = (
     "atMost is a share from 0% to 99%: write for example \"0.5%\" or \"0.005\"",
 );
 
+/// Names are one convention's or the app's own.
+pub const CONVENTION: Said =
+    ("!has(self.custom) || !has(self.convention)", "convention and custom both say how requests are known: remove one of them");
+
+/// How failures are told.
+pub const FAILURES: Said = (
+    "has(self.metric) ? !has(self.label) && !has(self.matches) : has(self.label) && has(self.matches)",
+    "failures are told by metric, or by label and matches together: write for example {label: code, matches: \"5..\"}",
+);
+
 /// How a toleration's fields go together.
 pub const TOLERATIONS: [Said; 3] = [
     (

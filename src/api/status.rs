@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::analysis_state::{AnalysisState, SignalMemory};
+use super::measured::Measured;
 
 /// What plimsoll sees and remembers. Written by the operator only.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -138,6 +139,10 @@ pub struct RevisionStatus {
     pub ready: i32,
     /// Percent of the traffic, as measured.
     pub weight: i32,
+    /// The naming convention that was found in its metrics, and what is missing there. Absent until it was measured in a rollout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub metrics: Option<String>,
 }
 
 /// A revision that was taken back.
@@ -173,10 +178,6 @@ pub struct Effective {
     /// What judges a new version: the objectives, or `fast signals only`.
     #[schemars(length(max = 512))]
     pub judged_by: String,
-    /// Naming convention that was found in the metrics. Absent until one was seen.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 128))]
-    pub convention: Option<String>,
 }
 
 /// The operator's memory: decisions are made from it, and nothing takes effect before it is written.
@@ -195,6 +196,10 @@ pub struct Memory {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub commands: Vec<Latched>,
+    /// What was found in the metrics of stable and candidate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    pub measured: Vec<Measured>,
     /// The rollout that is on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,

@@ -106,7 +106,7 @@ impl Pods {
         let content_type = text(answer.headers(), &CONTENT_TYPE).to_owned();
         let body = self.body(answer.into_body()).await?;
         let now = Clock.now();
-        let read = convention::read(&body, &content_type, request.convention).map_err(|why| why.to_string());
+        let read = convention::read(&body, &content_type, &request.reading).map_err(|why| why.to_string());
         if body.capacity() > convention::MAX_BODY_BYTES {
             *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = body;
         }

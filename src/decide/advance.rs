@@ -14,6 +14,7 @@ use super::analysis::Judge;
 use super::commands;
 use super::facts::Facts;
 use super::judgement::{self, Judgement};
+use super::measured;
 use super::memory;
 use super::memory::HISTORY;
 use super::plan::Plan;
@@ -92,6 +93,7 @@ pub fn advance(input: &Input<'_>, remembered: Memory, quarantined: Vec<Quarantin
     let Advanced { memory, quarantined, .. } = &mut state;
     let (stable, history) = (memory.stable.clone(), memory.history.clone());
     let candidate = memory.progress.as_ref().map(|progress| progress.revision.clone());
+    memory.measured.retain(|measured| [&stable, &candidate].contains(&&Some(measured.revision.clone())));
     commands::forget(memory, |revision| {
         stable.as_deref() == Some(revision)
             || candidate.as_deref() == Some(revision)
@@ -214,15 +216,18 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
     if stays && progress.stage == Stage::Starting {
         state.blocked = words::blocked(input, &progress, &judgement);
     }
-    let stable = state.memory.stable.as_deref().unwrap_or_default();
-    let sentence = words::waiting(input, &progress, stable, &judgement, &seen);
-    let news = stays && sentence != progress.sentence && words::tells_of_pods(progress.stage, &judgement);
+    let sentence = words::waiting(input, &progress, state.memory.stable.as_deref().unwrap_or_default(), &judgement, &seen);
+    let found = input.measurements.as_ref().map(|scrape| measured::found(scrape, &input.plan.settings)).unwrap_or_default();
+    let told = stays && sentence != progress.sentence && words::tells_of_pods(progress.stage, &judgement);
+    let news = told || measured::is_news(&found, &state.memory.measured);
     if evidence::due(&progress, &judgement, !stays || news, input.now) {
+        measured::take_in(found, &mut state.memory.measured);
         if stays {
             progress.sentence = sentence;
         }
         evidence::save(&mut progress, &mut judgement, input.now);
     }
+    let stable = state.memory.stable.as_deref().unwrap_or_default();
     if progress.stage == Stage::Draining {
         // The drain's clock runs only while the Service is seen to leave the loser out.
         let narrowed = look::narrowed(input.facts, &progress, stable);

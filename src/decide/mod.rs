@@ -12,6 +12,7 @@ pub mod analysis;
 pub mod commands;
 pub mod facts;
 pub mod judgement;
+pub mod measured;
 pub mod memory;
 pub mod plan;
 pub mod render;
@@ -79,7 +80,7 @@ pub fn due(snapshot: &Snapshot, now: Timestamp) -> Vec<Request> {
                 ip: pod.ip.clone()?,
                 port: metrics.port,
                 path: metrics.path,
-                convention: metrics.convention,
+                reading: metrics.reading,
                 started: pod.started,
                 ready_since: pod.state.ready_since,
             })

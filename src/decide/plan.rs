@@ -1,13 +1,13 @@
 //! Spec → [`Plan`]: every default filled in, every contradiction named. The only home of defaults.
 
 use crate::api::analysis::OnNoEvidence;
-use crate::api::objective::Convention;
 use crate::api::pod::Port;
 use crate::api::rollout::Strategy;
 use crate::api::status::{Progress, Stage};
 use crate::api::values::IntOrPercent;
 use crate::api::{ProductionService, ProductionServiceSpec};
 
+use super::analysis::convention::Reading;
 use super::analysis::{Objective, ObjectiveKind, Settings};
 use super::revision;
 use super::snapshot::Snapshot;
@@ -72,8 +72,8 @@ pub struct MetricsEndpoint {
     pub port: u16,
     /// Path, with its leading slash.
     pub path: String,
-    /// Convention of the names.
-    pub convention: Convention,
+    /// How an answer is read.
+    pub reading: Reading,
 }
 
 /// The steps on the way to full.
@@ -387,10 +387,14 @@ fn metrics(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Option<
         }
         return None;
     };
+    let reading = Reading::of(&metrics).unwrap_or_else(|why| {
+        refusals.push(Refusal::new("InvalidMetrics", format!("spec.observability.metrics.{why}")));
+        Reading::default()
+    });
     Some(MetricsEndpoint {
         port: u16::try_from(port.port).unwrap_or_default(),
         path: metrics.path.unwrap_or_else(|| METRICS_PATH.to_owned()),
-        convention: metrics.convention.unwrap_or_default(),
+        reading,
     })
 }
 

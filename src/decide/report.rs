@@ -43,7 +43,7 @@ pub fn status(about: &About<'_>, advanced: &Advanced) -> ProductionServiceStatus
     let asked: i32 = target.routed.iter().filter_map(|revision| target.replicas.get(revision)).sum();
     let ready: i32 = target.routed.iter().map(|revision| facts.ready(revision)).sum();
     let present: i32 = target.routed.iter().map(|revision| facts.deployed(revision).present).sum();
-    let revision = |name: &String| revision_status(about, name);
+    let revision = |name: &String| revision_status(about, memory, name);
     let progress = memory.progress.as_ref().filter(|progress| progress.stage != Stage::Starting);
     let candidate = memory.progress.as_ref().map(|progress| &progress.revision);
     ProductionServiceStatus {
@@ -205,15 +205,17 @@ pub fn max_unavailable(plan: &Plan, replicas: i32) -> i32 {
     }
 }
 
-fn revision_status(about: &About<'_>, revision: &String) -> RevisionStatus {
+fn revision_status(about: &About<'_>, memory: &Memory, revision: &String) -> RevisionStatus {
     let record = about.snapshot.records.get(revision).map(|record| record.spec.image.clone());
     let planned = about.plan.filter(|plan| plan.revision == *revision).map(|plan| plan.spec.image.clone());
+    let measured = memory.measured.iter().find(|measured| measured.revision == *revision);
     RevisionStatus {
         revision: revision.clone(),
         image: record.or(planned),
         replicas: about.target.replicas.get(revision).copied().unwrap_or(0),
         ready: about.facts.ready(revision),
         weight: weight(about, revision),
+        metrics: measured.map(|measured| measured.words().chars().take(512).collect()),
     }
 }
 
@@ -254,7 +256,6 @@ fn effective(plan: &Plan) -> Effective {
         most_pods: plan.most_pods(),
         bake_seconds: plan.bake_seconds,
         judged_by: if names.is_empty() { "fast signals only".to_owned() } else { names.join(", ") },
-        convention: None,
     }
 }
 
@@ -290,6 +291,13 @@ pub fn clip_memory(memory: &mut Memory, quarantined: &mut [Quarantined]) {
     };
     for entry in quarantined {
         clip(&mut entry.reason);
+    }
+    for measured in &mut memory.measured {
+        for (text, longest) in [(&mut measured.convention, 256), (&mut measured.missing, 512)] {
+            if let Some(text) = text.as_mut().filter(|text| text.chars().count() > longest) {
+                *text = text.chars().take(longest).collect();
+            }
+        }
     }
     if let Some(last) = &mut memory.last {
         clip(&mut last.message);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::analysis::convention::Reading;
 use super::analysis::{Judge, PodState, Scrape};
 use crate::api::ProductionService;
 
@@ -165,8 +166,8 @@ pub struct Request {
     pub port: u16,
     /// Path to ask for.
     pub path: String,
-    /// Convention by which the answer is read.
-    pub convention: crate::api::objective::Convention,
+    /// How the answer is read.
+    pub reading: Reading,
     /// When the pod's container started.
     pub started: Option<Timestamp>,
     /// Since when the pod is ready.

@@ -159,7 +159,7 @@ impl Demand {
 }
 
 fn read(page: &str, request: &Request, now: Timestamp) -> Result<PodSample, String> {
-    let counters = convention::read(page.as_bytes(), "text/plain; version=0.0.4", request.convention).map_err(|why| why.to_string())?;
+    let counters = convention::read(page.as_bytes(), "text/plain; version=0.0.4", &request.reading).map_err(|why| why.to_string())?;
     Ok(PodSample {
         pod: request.pod.clone(),
         revision: request.revision.clone(),

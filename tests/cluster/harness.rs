@@ -1,7 +1,9 @@
 //! An operator for one scenario: the real binary, signed in as the chart's service account, with the chart's rights and nothing else.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use plimsoll_bed::Bed;
@@ -9,6 +11,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
+use crate::auditor::{Auditor, Recorder, lines};
 use crate::{bed_with_namespace, repository};
 
 /// How long a scenario waits for anything. Never a measure of quality: this machine may be busy.
@@ -22,6 +25,34 @@ pub struct Scenario {
     pub namespace: &'static str,
     kubeconfig: PathBuf,
     serves: &'static [&'static str],
+    auditor: Auditor,
+    /// Rules that the scenario itself breaks, in this order.
+    planted: Mutex<Vec<&'static str>>,
+}
+
+impl Drop for Scenario {
+    /// The auditor has to have seen what was planted, and nothing else.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let planted = self.planted.lock().unwrap().clone();
+        let end = Instant::now() + PATIENCE;
+        let mut violations = self.auditor.violations();
+        while violations.len() < planted.len() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(200));
+            violations = self.auditor.violations();
+        }
+        let rules: Vec<_> = violations.iter().map(|violation| violation.rule).collect();
+        assert_eq!(rules, planted, "the auditor saw in {}:\n{}", self.namespace, lines(&violations));
+    }
+}
+
+/// One recorder for each bed.
+fn recorder(bed: &Bed) -> Recorder {
+    static RECORDERS: Mutex<BTreeMap<PathBuf, Recorder>> = Mutex::new(BTreeMap::new());
+    let mut recorders = RECORDERS.lock().unwrap();
+    recorders.entry(bed.kubeconfig().to_owned()).or_insert_with(|| Recorder::start(bed.kubeconfig())).clone()
 }
 
 impl Scenario {
@@ -49,7 +80,12 @@ impl Scenario {
         let rights = chart(bed, namespace, values, templates).await;
         bed.kubectl_with_input(&["apply", "--filename=-"], &rights).await.expect("the chart's rights");
         let kubeconfig = bed.kubeconfig_for_service_account(namespace, namespace).await.expect("a kubeconfig");
-        Self { bed, namespace, kubeconfig, serves }
+        Self { bed, namespace, kubeconfig, serves, auditor: recorder(bed).audit(namespace), planted: Mutex::default() }
+    }
+
+    /// Says that what the scenario does next to the operator's objects, behind its back, breaks this rule: the auditor has to see it.
+    pub fn plant(&self, rule: &'static str) {
+        self.planted.lock().unwrap().push(rule);
     }
 
     /// The user that the operator is in the audit log.

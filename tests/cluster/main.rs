@@ -6,6 +6,8 @@
 #![allow(clippy::disallowed_methods, reason = "a test may be told by the environment how large it shall be")]
 
 mod admission;
+#[path = "../auditor/mod.rs"]
+mod auditor;
 mod docs;
 mod drift;
 mod harness;

@@ -46,12 +46,15 @@ async fn drift_is_repaired_and_what_others_added_stays() {
     let deployment = format!("cart-{}", stable["status"]["stable"]["revision"].as_str().unwrap());
     let selector = scenario.get("service", "cart").await.unwrap()["spec"]["selector"].clone();
     scenario.kubectl(&["annotate", "service", "cart", "team.example/note=ours"]).await;
+    scenario.plant("routing");
     scenario.kubectl(&["patch", "service", "cart", "--type=merge", "--patch", r#"{"spec":{"selector":{"app":"other"}}}"#]).await;
     let repaired = scenario.object_until("service", "cart", "the selector is back", |object| object["spec"]["selector"] == selector).await;
     assert_eq!(repaired["metadata"]["annotations"]["team.example/note"], "ours");
+    scenario.plant("capacity");
     scenario.kubectl(&["scale", "deployment", &deployment, "--replicas=0"]).await;
     scenario.object_until("deployment", &deployment, "the pods are back", |object| object["status"]["readyReplicas"] == 2).await;
     let before = scenario.get("deployment", &deployment).await.unwrap();
+    scenario.plant("capacity");
     scenario.kubectl(&["delete", "deployment", &deployment]).await;
     let again = scenario
         .object_until("deployment", &deployment, "the deployment is back", |object| object["metadata"]["uid"] != before["metadata"]["uid"])
@@ -163,6 +166,7 @@ async fn on_sigterm_the_other_replica_leads_within_a_second() {
         .collect();
     let [given_up, taken, ..] = writes[..] else { panic!("two writes of the lease: {writes:?}") };
     assert!(taken.duration_since(given_up).as_millis() <= 1000, "{given_up} … {taken}");
+    scenario.plant("capacity");
     scenario.kubectl(&["delete", "service", "cart"]).await;
     scenario.object_until("service", "cart", "the new leader works", |_| true).await;
 }

@@ -102,10 +102,12 @@ async fn drift_is_repaired() {
     let revision = settled(&world, &smallest()).await;
     let own = format!("checkout-{revision}");
     let uid = world.get("service", "checkout").await["metadata"]["uid"].clone();
+    world.plant("capacity");
     world.kubectl(&["delete", "service", "checkout"]).await;
     world.until("service", "checkout", "came back", |service| service.is_object() && service["metadata"]["uid"] != uid).await;
     world.kubectl(&["scale", "deployment", &own, "--replicas=7"]).await;
     world.until("deployment", &own, "had 2 replicas again", |deployment| deployment["spec"]["replicas"] == 2).await;
+    world.plant("routing");
     world.kubectl(&["patch", "service", "checkout", "--type=merge", "--patch", r#"{"spec":{"selector":{"app":"other"}}}"#]).await;
     let repaired =
         |service: &Value| service["spec"]["selector"] == json!({"plimsoll.dev/service": "checkout", "plimsoll.dev/revision": revision});
@@ -113,6 +115,7 @@ async fn drift_is_repaired() {
     world.kubectl(&["set", "image", &format!("deployment/{own}"), "app=example.test/other:9"]).await;
     let image = |deployment: &Value| deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "example.test/checkout:1.4.2";
     world.until("deployment", &own, "had its image again", image).await;
+    world.plant("capacity");
     world.kubectl(&["delete", "deployment", &own]).await;
     world.until("deployment", &own, "served again", |deployment| deployment["status"]["readyReplicas"] == 2).await;
     world.kubectl(&["label", "deployment", &own, "team=checkout"]).await;

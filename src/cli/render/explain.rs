@@ -229,8 +229,14 @@ fn judging(rows: &mut Rows, plan: &Plan) {
             metrics.path.is_some(),
             "asked of each pod itself, during a rollout only",
         );
-        let word = serde_json::to_value(endpoint.convention).unwrap_or_default();
-        rows.given("observability.metrics.convention", text(&word), metrics.convention.is_some(), "names of the metrics");
+        if let Some(custom) = &metrics.custom {
+            rows.given("observability.metrics.custom.requests", custom.requests.clone(), true, "names of the metrics");
+        } else {
+            let word = serde_json::to_value(endpoint.reading.convention).unwrap_or_default();
+            rows.given("observability.metrics.convention", text(&word), metrics.convention.is_some(), "names of the metrics");
+        }
+        let failures = if metrics.failure_status.is_empty() { "500 and above".to_owned() } else { metrics.failure_status.join(", ") };
+        rows.given("observability.metrics.failureStatus", failures, !metrics.failure_status.is_empty(), "statuses that are failures");
     }
 }
 

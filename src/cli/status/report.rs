@@ -219,7 +219,7 @@ fn revisions(status: &ProductionServiceStatus, pods: Option<&BTreeMap<String, Po
     for pod in pods.into_iter().flat_map(BTreeMap::values) {
         let name = pod.metadata.labels.as_ref().and_then(|labels| labels.get(REVISION)).cloned().unwrap_or_default();
         let index = revisions.iter().position(|revision| revision.status.revision == name).unwrap_or_else(|| {
-            let status = RevisionStatus { revision: name, image: None, replicas: 0, ready: 0, weight: 0 };
+            let status = RevisionStatus { revision: name, image: None, replicas: 0, ready: 0, weight: 0, metrics: None };
             revisions.push(Revision { role: "other", status, pods: Vec::new() });
             revisions.len() - 1
         });

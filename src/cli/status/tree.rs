@@ -29,7 +29,8 @@ pub fn tree(report: &Report, now: Timestamp, color: bool) -> String {
     for (head, revision) in heads.into_iter().zip(&report.revisions) {
         let pods = revision.pods.iter().map(|pod| pod_row(pod, now)).collect::<Vec<_>>();
         let lines = columns(&pods).into_iter().zip(&revision.pods).map(|(line, pod)| if pod.ready { line } else { paint(&line, YELLOW) });
-        branches.push((head, lines.collect()));
+        let metrics = revision.status.metrics.iter().map(|found| format!("metrics: {found}"));
+        branches.push((head, lines.chain(metrics).collect()));
     }
     branches.extend(report.pods_hidden.iter().map(|why| (format!("pods are not shown: {why}"), Vec::new())));
     branches.extend(verdicts(report));

@@ -114,6 +114,10 @@ impl References {
             };
             let (from, count) = match step {
                 Step::Unusable => continue,
+                Step::Unchanged => {
+                    increments.answered.insert(sample.pod.clone());
+                    continue;
+                }
                 Step::Reference => (sample.at, None),
                 Step::Counts { from, count } => (from, Some(count)),
             };
@@ -141,12 +145,20 @@ impl References {
 
 enum Step {
     Unusable,
+    /// The same answer once more: Prometheus has not asked the pod since.
+    Unchanged,
     Reference,
-    Counts { from: Timestamp, count: PodCount },
+    Counts {
+        from: Timestamp,
+        count: PodCount,
+    },
 }
 
 fn since(reference: &Reference, sample: &PodSample) -> Step {
     let (before, now, from) = (&reference.counters, &sample.counters, reference.at);
+    if sample.at == reference.at && before == now {
+        return Step::Unchanged;
+    }
     if sample.at <= reference.at {
         return Step::Unusable;
     }
@@ -169,7 +181,10 @@ fn since(reference: &Reference, sample: &PodSample) -> Step {
 fn fell(before: &Counters, now: &Counters) -> bool {
     let lower = |(status, count): (&u16, &u64)| now.by_status.get(status).is_some_and(|now| now < count);
     let lower_bucket = |(bound, count): (&u64, &u64)| now.buckets.get(bound).is_some_and(|now| now < count);
-    before.by_status.iter().any(lower) || before.buckets.iter().any(lower_bucket) || (now.timed > 0 && now.timed < before.timed)
+    before.by_status.iter().any(lower)
+        || before.buckets.iter().any(lower_bucket)
+        || (now.timed > 0 && now.timed < before.timed)
+        || matches!((before.total, now.total), (Some(before), Some(now)) if now < before)
 }
 
 fn difference(before: &Counters, now: &Counters) -> PodCount {

@@ -1,7 +1,7 @@
 use super::*;
 
 fn counters(body: &str) -> Counters {
-    read(body.as_bytes(), "text/plain", Convention::Auto).unwrap()
+    read(body.as_bytes(), "text/plain", &Reading::default()).unwrap()
 }
 
 const PROM_CLIENT: &str = r#"# HELP process_cpu_seconds_total Total user and system CPU time spent in seconds.
@@ -64,7 +64,7 @@ http_requests_total{code="200"} 1000
     let found = counters(body);
     assert_eq!((found.source, found.requests(), found.failures()), (Some(Source::OpenTelemetry), 24, 6));
     assert_eq!((found.buckets, found.timed), (BTreeMap::from([(250_000, 13)]), 15));
-    let asked = |convention| read(body.as_bytes(), "", convention).unwrap();
+    let asked = |convention| read(body.as_bytes(), "", &Reading::by(convention)).unwrap();
     assert_eq!(asked(Convention::PromClient).source, Some(Source::RequestsTotal));
     assert_eq!(asked(Convention::OpenTelemetry).source, Some(Source::OpenTelemetry));
 }
@@ -82,11 +82,11 @@ fn what_is_missing_is_said() {
     let cases = [
         (
             "up 1\n",
-            "no http_requests_total, http_request_duration_seconds, http_server_request_duration_seconds or rpc_server_duration; other metrics only",
+            "no http_requests_total, http_request_duration_seconds, http_server_request_duration_seconds, rpc_server_duration, http_server_requests_seconds, grpc_server_handled_total, istio_requests_total, response_total or envoy_cluster_upstream_rq; other metrics only",
         ),
         (
             "# nothing\n",
-            "no http_requests_total, http_request_duration_seconds, http_server_request_duration_seconds or rpc_server_duration; no series at all",
+            "no http_requests_total, http_request_duration_seconds, http_server_request_duration_seconds, rpc_server_duration, http_server_requests_seconds, grpc_server_handled_total, istio_requests_total, response_total or envoy_cluster_upstream_rq; no series at all",
         ),
         ("http_requests_total{method=\"GET\"} 4\n", "http_requests_total has no label code, status, status_code, http_status"),
         ("http_requests_total{code=\"\"} 4\n", "http_requests_total has no label code, status, status_code, http_status"),
@@ -100,7 +100,7 @@ fn what_is_missing_is_said() {
         let found = counters(body);
         assert_eq!((found.source, found.requests(), found.missing.as_deref()), (None, 0, Some(missing)), "{body}");
     }
-    let asked = |convention| read(b"up 1\n", "", convention).unwrap().missing.unwrap();
+    let asked = |convention| read(b"up 1\n", "", &Reading::by(convention)).unwrap().missing.unwrap();
     assert!(asked(Convention::PromClient).starts_with("no http_requests_total or"));
     assert!(asked(Convention::OpenTelemetry).starts_with("no http_server_request"));
 }
@@ -129,10 +129,10 @@ fn what_cannot_be_told_for_certain_spoils_the_page() {
         ("another metric is malformed", "nothing\n", Unmeasured::Malformed { line: 2, what: "has no value" }),
     ];
     for (why, line, expected) in cases {
-        assert_eq!(read(format!("{ok}{line}").as_bytes(), "", Convention::Auto), Err(expected), "{why}");
+        assert_eq!(read(format!("{ok}{line}").as_bytes(), "", &Reading::default()), Err(expected), "{why}");
     }
     let large = vec![b' '; MAX_BODY_BYTES + 1];
-    assert_eq!(read(&large, "", Convention::Auto), Err(Unmeasured::TooLarge));
+    assert_eq!(read(&large, "", &Reading::default()), Err(Unmeasured::TooLarge));
     assert_eq!(Unmeasured::TooLarge.to_string(), "the metrics page is larger than 1 MiB");
 }
 
@@ -168,7 +168,7 @@ proptest::proptest! {
     fn a_page_cut_anywhere_never_counts(cut in 0usize..PROM_CLIENT.len()) {
         // A cut at the end of a line cannot be seen in the text format; the increments catch it (a series that is gone).
         if PROM_CLIENT.as_bytes()[..cut].last() != Some(&b'\n') {
-            proptest::prop_assert!(read(&PROM_CLIENT.as_bytes()[..cut], "", Convention::Auto).is_err());
+            proptest::prop_assert!(read(&PROM_CLIENT.as_bytes()[..cut], "", &Reading::default()).is_err());
         }
     }
 }

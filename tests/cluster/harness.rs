@@ -7,15 +7,21 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use plimsoll_bed::Bed;
+use plimsoll_bed::audit::Request;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 use crate::auditor::{Auditor, Recorder, lines};
+use crate::objects::Objects;
 use crate::{bed_with_namespace, repository};
 
 /// How long a scenario waits for anything. Never a measure of quality: this machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(300);
+/// So long without a request is the end of some work.
+const QUIET: Duration = Duration::from_secs(8);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A namespace with the chart's rights for an operator that serves it.
 pub struct Scenario {
@@ -23,6 +29,8 @@ pub struct Scenario {
     pub bed: &'static Bed,
     /// The namespace, also the operator's own and the name of its roles.
     pub namespace: &'static str,
+    /// What is in the namespace.
+    pub objects: Objects,
     kubeconfig: PathBuf,
     serves: &'static [&'static str],
     auditor: Auditor,
@@ -80,7 +88,8 @@ impl Scenario {
         let rights = chart(bed, namespace, values, templates).await;
         bed.kubectl_with_input(&["apply", "--filename=-"], &rights).await.expect("the chart's rights");
         let kubeconfig = bed.kubeconfig_for_service_account(namespace, namespace).await.expect("a kubeconfig");
-        Self { bed, namespace, kubeconfig, serves, auditor: recorder(bed).audit(namespace), planted: Mutex::default() }
+        let objects = Objects::of(bed, namespace).await;
+        Self { bed, namespace, objects, kubeconfig, serves, auditor: recorder(bed).audit(namespace), planted: Mutex::default() }
     }
 
     /// Says that what the scenario does next to the operator's objects, behind its back, breaks this rule: the auditor has to see it.
@@ -95,9 +104,25 @@ impl Scenario {
 
     /// Starts an operator and waits until it is ready; it need not lead yet.
     pub async fn operator(&self, name: &str) -> Operator {
+        let mut operator = self.start(name).await;
+        until("the operator is ready", async || {
+            if !operator.runs() {
+                // Whoever has taken the port meanwhile: another one is free.
+                assert!(operator.log().contains("Address already in use"), "the operator ended:\n{}", operator.log());
+                operator = self.start(name).await;
+            }
+            operator.get("/readyz").await.filter(|(status, _)| *status == 200)
+        })
+        .await;
+        operator
+    }
+
+    async fn start(&self, name: &str) -> Operator {
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let log = self.bed.directory().join(format!("{}-{name}.log", self.namespace));
-        let child = Command::new(env!("CARGO_BIN_EXE_plimsoll"))
+        let child = self
+            .bed
+            .command(env!("CARGO_BIN_EXE_plimsoll").as_ref())
             .arg("run")
             .args(["--kubeconfig", self.kubeconfig.to_str().unwrap()])
             .args(if self.serves.is_empty() { vec!["--watch-nodes"] } else { vec!["--watch-namespaces", self.namespace] })
@@ -108,9 +133,7 @@ impl Scenario {
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .expect("the operator");
-        let operator = Operator { child, port, log };
-        until("the operator is ready", async || operator.get("/readyz").await.filter(|(status, _)| *status == 200)).await;
-        operator
+        Operator { child, port, log }
     }
 
     /// kubectl in the namespace.
@@ -129,8 +152,7 @@ impl Scenario {
 
     /// An object of the namespace, if there is one of this kind and name.
     pub async fn get(&self, kind: &str, name: &str) -> Option<Value> {
-        let text = self.kubectl(&["get", kind, name, "--ignore-not-found", "--output=json"]).await;
-        serde_json::from_str(&text).ok()
+        self.objects.get(kind, name).await
     }
 
     /// Waits until the service satisfies this.
@@ -242,6 +264,20 @@ impl Drop for Operator {
     }
 }
 
+/// Waits until the API server has heard nothing of this user for a while but watches and its lease: what the last write woke has ended.
+pub async fn quiet(bed: &Bed, user: &str) {
+    let mut audit = bed.audit().unwrap();
+    let mut since = Instant::now();
+    until("the operator has nothing to do", async || {
+        let loud = |request: &Request| request.user == user && request.verb != "watch" && request.resource != "leases";
+        if audit.read().unwrap().iter().any(loud) {
+            since = Instant::now();
+        }
+        (since.elapsed() > QUIET).then_some(())
+    })
+    .await;
+}
+
 /// Asks until there is an answer.
 pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
@@ -250,6 +286,6 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
             return answer;
         }
         assert!(Instant::now() < end, "waited in vain: {what}");
-        sleep(Duration::from_millis(200)).await;
+        sleep(PAUSE).await;
     }
 }

@@ -12,6 +12,7 @@ mod docs;
 mod drift;
 mod harness;
 mod hostile;
+mod objects;
 mod operator;
 mod rights;
 mod rollouts;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::harness::until;
 use crate::world::World;
 
 fn smallest() -> Value {
@@ -35,7 +36,8 @@ async fn the_smallest_service_gets_everything() {
         ("horizontalpodautoscalers", vec![]),
         ("networkpolicies", vec![]),
     ] {
-        assert_eq!(names(&world.children(kind, "checkout").await), expected, "{kind}");
+        until(&format!("{kind} are {expected:?}"), async || (names(&world.children(kind, "checkout").await) == expected).then_some(()))
+            .await;
     }
     let deployment = world.get("deployment", &own).await;
     let pod = &deployment["spec"]["template"]["spec"];
@@ -45,10 +47,14 @@ async fn the_smallest_service_gets_everything() {
     assert_eq!(pod["containers"][0]["livenessProbe"], Value::Null);
     let budget = world.get("poddisruptionbudget", &own).await;
     assert_eq!((&budget["spec"]["maxUnavailable"], &budget["spec"]["unhealthyPodEvictionPolicy"]), (&json!(1), &json!("AlwaysAllow")));
-    let ready = world.kubectl(&["wait", "psvc/checkout", "--for=condition=Ready", "--timeout=10s"]).await;
+    let ready = world.kubectl(&["wait", "psvc/checkout", "--for=condition=Ready", "--timeout=120s"]).await;
     assert!(ready.contains("condition met"), "{ready}");
-    let events = world.kubectl(&["get", "events", "--output=jsonpath={.items[*].reason}"]).await;
-    assert!(events.contains("FirstRevision") && events.contains("Promoted"), "{events}");
+    // Events come last, after what they tell of.
+    until("the events are there", async || {
+        let events = world.kubectl(&["get", "events", "--output=jsonpath={.items[*].reason}"]).await;
+        (events.contains("FirstRevision") && events.contains("Promoted")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -60,11 +66,11 @@ async fn sections_are_followed_also_when_they_are_removed_again() {
     spec["network"] = json!({"policy": "isolated", "allowFrom": [{"service": "web"}], "allowTo": [{"cidr": "10.0.0.0/8", "port": 5432}]});
     spec["availability"] = json!({"maxUnavailable": "50%"});
     let revision = settled(&world, &spec).await;
-    let autoscaler = world.get("hpa", "checkout").await;
+    let autoscaler = world.until("hpa", "checkout", "was made", Value::is_object).await;
     assert_eq!(autoscaler["spec"]["scaleTargetRef"]["kind"], "ProductionService");
     assert_eq!((&autoscaler["spec"]["minReplicas"], &autoscaler["spec"]["maxReplicas"]), (&json!(3), &json!(6)));
-    assert!(world.get("networkpolicy", "checkout").await.is_object());
-    assert_eq!(world.get("pdb", &format!("checkout-{revision}")).await["spec"]["maxUnavailable"], "50%");
+    world.until("networkpolicy", "checkout", "was made", Value::is_object).await;
+    world.until("pdb", &format!("checkout-{revision}"), "had its own limit", |budget| budget["spec"]["maxUnavailable"] == "50%").await;
     let service = world.get("psvc", "checkout").await;
     assert_eq!(service["spec"]["replicas"], 3, "the autoscaler needs a value to begin with");
     let reads = |autoscaler: &Value| {
@@ -137,7 +143,7 @@ async fn a_foreign_object_is_left_alone_and_said() {
     assert_eq!(world.get("service", "checkout").await["metadata"]["resourceVersion"], before, "untouched");
     world.kubectl(&["delete", "service", "checkout"]).await;
     world.phase("checkout", "Stable").await;
-    assert_eq!(world.get("service", "checkout").await["spec"]["ports"][0]["port"], 8080);
+    world.until("service", "checkout", "was made", |service| service["spec"]["ports"][0]["port"] == 8080).await;
 }
 
 #[tokio::test]
@@ -146,13 +152,7 @@ async fn deleting_takes_the_app_along_and_orphan_leaves_it() {
     settled(&world, &smallest()).await;
     world.kubectl(&["delete", "psvc", "checkout", "--wait=true"]).await;
     for kind in ["deployments", "configmaps", "services", "poddisruptionbudgets", "serviceaccounts"] {
-        for _ in 0..100 {
-            if world.children(kind, "checkout").await.is_empty() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
-        assert_eq!(names(&world.children(kind, "checkout").await), Vec::<&str>::new(), "{kind}");
+        until(&format!("no {kind} are left"), async || world.children(kind, "checkout").await.is_empty().then_some(())).await;
     }
 
     let mut orphan = smallest();
@@ -187,7 +187,7 @@ async fn the_first_revision_says_why_it_cannot_come_up_and_a_new_spec_replaces_i
         world.until("psvc", "checkout", &format!("said {words:?} of {tag}"), told).await;
     }
     settled(&world, &smallest()).await;
-    assert_eq!(world.children("deployments", "checkout").await.len(), 1, "nothing of the others is left");
+    until("nothing of the others is left", async || (world.children("deployments", "checkout").await.len() == 1).then_some(())).await;
     assert_eq!(world.get("psvc", "checkout").await["status"]["quarantined"], Value::Null);
 }
 

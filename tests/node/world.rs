@@ -23,7 +23,7 @@ struct World {
     runtime: Runtime,
     bed: Mutex<Option<Bed>>,
     shared: Shared,
-    /// Held alone by scenarios that take the node or the operator from all others.
+    /// Held alone by scenarios that take the node from all others.
     turn: RwLock<()>,
 }
 
@@ -121,7 +121,7 @@ impl Place {
     }
 
     async fn remove(&self) -> Result<()> {
-        self.shared.cluster.kubectl(&["delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=120s"]).await.map(drop)
+        self.shared.cluster.kubectl(&["delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=240s"]).await.map(drop)
     }
 
     /// `kubectl apply`.

@@ -227,6 +227,7 @@ pub(super) fn alone(service: ProductionService, config_maps: BTreeMap<String, Co
         pull_secrets: Vec::new(),
         operator_namespace: operator_namespace.to_owned(),
         replicas_manager: None,
+        refused: None,
         judge: None,
         measured: None,
         around: Around::default(),
@@ -240,6 +241,7 @@ fn settled(plan: &Plan) -> Target {
         stable: Some(plan.revision.clone()),
         replicas: [(plan.revision.clone(), plan.replicas)].into(),
         records: [plan.revision.clone()].into(),
+        quarantined: Vec::new(),
         front: Front::One(plan.revision.clone()),
         routed: vec![plan.revision.clone()],
     }

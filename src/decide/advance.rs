@@ -22,6 +22,7 @@ use super::memory::HISTORY;
 use super::plan::Plan;
 use super::snapshot::{Measurements, Snapshot};
 use super::strategy::canary::{Move, next};
+use super::strategy::target;
 use crate::api::analysis_state::{AnalysisState, SignalMemory};
 use crate::api::status::{Cause, CauseReason, Command, Memory, Moment, Outcome, Progress, Quarantined, Stage};
 
@@ -53,6 +54,8 @@ pub struct Input<'a> {
     pub plan: &'a Plan,
     /// Nothing may move forward: paused, a spec that is not accepted, or a name conflict.
     pub held: bool,
+    /// Foreign objects that stand where ours belong, in words.
+    pub conflicts: &'a [String],
     /// `spec.control.paused` says so.
     pub paused: bool,
     /// The spec is accepted, so its revision may begin.
@@ -151,11 +154,22 @@ fn begin(input: &Input<'_>, state: &mut Advanced) {
     if input.held {
         return;
     }
-    state.memory.history.retain(|earlier| earlier != revision);
     let stable = state.memory.stable.clone().unwrap_or_default();
     state.events.push(Event::normal("RolloutStarted", format!("{revision} is rolled out beside {stable}, attempt {attempt}")));
-    let gated = gates::before_the_start(input.plan, false, input.now);
-    state.memory.progress = Some(started(input, attempt, if gated { Stage::Gated } else { Stage::Shifting }));
+    // Where nothing serves nothing can be watched, and nothing has to be: the next pods are the new revision's.
+    let empty = input.plan.replicas == 0;
+    let stage = if gates::before_the_start(input.plan, false, input.now) {
+        Stage::Gated
+    } else if empty {
+        Stage::Draining
+    } else {
+        Stage::Shifting
+    };
+    let progress = started(input, attempt, stage);
+    let at_once = stage == Stage::Draining;
+    let sentence =
+        if at_once { format!("{revision} takes the place of {stable} at once: there are 0 replicas") } else { progress.sentence };
+    state.memory.progress = Some(Progress { sentence, ..progress });
 }
 
 /// The very first revision, or the one that takes its place: there is nothing to go back to.
@@ -212,6 +226,11 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
     let ready = input.facts.ready(&progress.revision);
     if ready > progress.ready_high_water {
         progress.ready_high_water = ready;
+        if progress.cause.is_none() {
+            progress.deadline = deadline(input);
+        }
+    }
+    if never_ordered(input, &progress, &state.memory) {
         progress.deadline = deadline(input);
     }
     let orders = commands::latch(input.snapshot.service.spec.control.as_ref(), &progress.revision, &mut state.memory);
@@ -230,12 +249,16 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
         let pods = || words::blocked(input, &progress, &judgement).filter(|_| progress.stage != Stage::Gated);
         state.blocked = passage.closed.clone().or_else(pods);
     }
-    let waits = passage.sentence.as_ref().is_some_and(|sentence| *sentence != progress.sentence);
+    let stable = state.memory.stable.as_deref().unwrap_or_default();
+    let sentence = passage.sentence.clone().unwrap_or_else(|| words::waiting(input, &progress, stable, &judgement, &seen));
     let found = input.measurements.as_ref().map(|scrape| measured::found(scrape, &input.plan.settings)).unwrap_or_default();
-    if evidence::due(&progress, &judgement, !stays || waits, input.now) || measured::is_news(&found, &state.memory.measured) {
+    let waits = passage.sentence.is_some() || words::tells_of_pods(progress.stage, &judgement);
+    let told = stays && sentence != progress.sentence && waits;
+    let news = told || measured::is_news(&found, &state.memory.measured);
+    if evidence::due(&progress, &judgement, !stays || news, input.now) {
         measured::take_in(found, &mut state.memory.measured);
         if stays {
-            progress.sentence = passage.sentence.clone().unwrap_or_else(|| words::waiting(input, &progress, &judgement, &seen));
+            progress.sentence = sentence;
         }
         evidence::save(&mut progress, &mut judgement, input.now);
     }
@@ -248,6 +271,18 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
     state.wakes.extend(judgement.wakes());
     make(input, to, &judgement, progress, state);
     state.judge = judgement.judge.filter(|_| state.memory.progress.is_some());
+}
+
+/// The deadline has passed, and the cluster was never asked for the pods that it is about: the operator was away between its decision and the
+/// Deployment. They get their time, once.
+fn never_ordered(input: &Input<'_>, progress: &Progress, memory: &Memory) -> bool {
+    let once = progress.deadline.0 <= progress.since.0 + i64::from(input.plan.progress_deadline_seconds).seconds();
+    let Some(stable) = memory.stable.as_deref().filter(|_| progress.stage == Stage::Shifting && once && input.now >= progress.deadline.0)
+    else {
+        return false;
+    };
+    let ordered = target::rollout(input.plan, progress, stable, input.facts).replicas.get(&progress.revision).copied();
+    ordered > Some(input.facts.asked(&progress.revision))
 }
 
 /// Makes the move.
@@ -294,7 +329,14 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
         }
         Move::Begin => {
             progress.sentence = format!("{} may begin", progress.revision);
-            enter(&mut progress, if state.memory.stable.is_some() { Stage::Shifting } else { Stage::Starting });
+            let stage = if state.memory.stable.is_none() {
+                Stage::Starting
+            } else if plan.replicas == 0 {
+                Stage::Draining
+            } else {
+                Stage::Shifting
+            };
+            enter(&mut progress, stage);
         }
         // Nothing was made yet, so there is nothing to go back from.
         Move::GoBack(cause) if progress.stage == Stage::Gated => {
@@ -334,6 +376,9 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
 /// The stage's named timer: progress deadline, end of a soak or bake, end of a drain. Measurements are `due`'s.
 fn timer(input: &Input<'_>, progress: &Progress) -> Option<Timestamp> {
     let at = match progress.stage {
+        Stage::RollingBack if input.now < progress.since.0 + look::HELP_SECONDS.seconds() => {
+            Some(progress.deadline.0.min(progress.since.0 + look::HELP_SECONDS.seconds()))
+        }
         Stage::Starting | Stage::Shifting | Stage::RollingBack => Some(progress.deadline.0),
         Stage::Gated => None,
         Stage::Draining => progress.weight_since.map(|since| since.0 + look::DRAIN_SECONDS.seconds()),
@@ -352,7 +397,10 @@ fn finish(input: &Input<'_>, progress: Progress, state: &mut Advanced) {
     memory.calibration = progress.analysis.as_ref().map(AnalysisState::settled).or(memory.calibration.take());
     let promoted = progress.cause.is_none();
     let message = if let Some(cause) = &progress.cause {
-        quarantine(input, &progress, cause, &mut state.quarantined);
+        if quarantine(input, &progress, cause, &mut state.quarantined) {
+            // Of a quarantined revision nothing is kept but its record.
+            memory.history.retain(|earlier| *earlier != progress.revision);
+        }
         cause.message.clone()
     } else if let Some(before) = memory.stable.replace(progress.revision.clone()) {
         memory.history.retain(|earlier| *earlier != progress.revision);
@@ -367,10 +415,10 @@ fn finish(input: &Input<'_>, progress: Progress, state: &mut Advanced) {
     memory.last = Some(Outcome { id: progress.id, at: Moment(input.now), promoted, approvals: progress.approvals, message });
 }
 
-/// A revision that was taken back is not tried again by itself. One that the spec itself left is not at fault.
-fn quarantine(input: &Input<'_>, progress: &Progress, cause: &Cause, quarantined: &mut Vec<Quarantined>) {
+/// A revision that was taken back is not tried again by itself. One that the spec itself left is not at fault: `false`.
+fn quarantine(input: &Input<'_>, progress: &Progress, cause: &Cause, quarantined: &mut Vec<Quarantined>) -> bool {
     if matches!(cause.reason, CauseReason::Superseded | CauseReason::Reverted) {
-        return;
+        return false;
     }
     quarantined.retain(|entry| entry.revision != progress.revision);
     quarantined.push(Quarantined {
@@ -381,4 +429,5 @@ fn quarantine(input: &Input<'_>, progress: &Progress, cause: &Cause, quarantined
     });
     let superfluous = quarantined.len().saturating_sub(QUARANTINE);
     quarantined.drain(..superfluous);
+    true
 }

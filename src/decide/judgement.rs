@@ -69,7 +69,10 @@ pub fn judge(
         soak_seconds,
         baking,
         control_until_end: !plan.switches() && plan.shape(plan.steps()).stable > 0,
-        deadline: weight_since.map(|since| since + (soak_seconds + i64::from(plan.progress_deadline_seconds)).seconds()),
+        // Where nothing shall serve no evidence can come, and none is waited for.
+        deadline: weight_since
+            .filter(|_| plan.replicas > 0)
+            .map(|since| since + (soak_seconds + i64::from(plan.progress_deadline_seconds)).seconds()),
         on_no_evidence: match plan.on_no_evidence {
             Wanted::Hold => OnNoEvidence::Hold,
             Wanted::RollBack => OnNoEvidence::RollBack,

@@ -132,7 +132,17 @@ pub fn decide(snapshot: &Snapshot, measurements: &Measurements, now: Timestamp) 
         Some(plan) => {
             let paused = snapshot.service.spec.control.as_ref().is_some_and(|control| control.paused == Some(true));
             let held = paused || planned.is_err() || !conflicts.is_empty();
-            let input = advance::Input { plan, held, paused, accepted: planned.is_ok(), facts: &facts, snapshot, measurements, now };
+            let input = advance::Input {
+                plan,
+                held,
+                conflicts: &conflicts,
+                paused,
+                accepted: planned.is_ok(),
+                facts: &facts,
+                snapshot,
+                measurements,
+                now,
+            };
             advance::advance(&input, memory, quarantined)
         }
         None => advance::Advanced { memory, quarantined, judge: None, blocked: None, events: Vec::new(), wakes: Vec::new() },

@@ -146,6 +146,8 @@ pub struct Snapshot {
     pub operator_namespace: String,
     /// Fields of `spec` set by others beside the autoscaler: the manager's name where it sets `spec.replicas` while `scaling` is on.
     pub replicas_manager: Option<String>,
+    /// What the API server said to the last write, if it refused it and will again.
+    pub refused: Option<String>,
     /// The judge of the rollout that is on, kept from the last decision. Absent after a restart: it is resumed from status.
     pub judge: Option<Judge>,
     /// When the pods were last asked for their metrics in this rollout.

@@ -44,6 +44,16 @@ fn surge(spec: &ProductionServiceSpec, replicas: i32) -> i32 {
     }
 }
 
+/// Pods that may be missing on purpose.
+pub(super) fn max_unavailable(spec: &ProductionServiceSpec, replicas: usize) -> usize {
+    let percent = |percent: usize| (replicas * percent).div_ceil(100);
+    match spec.availability.as_ref().and_then(|availability| availability.max_unavailable.clone()) {
+        None => percent(10).max(1),
+        Some(IntOrPercent::Int(pods)) => usize::try_from(pods).unwrap_or(0),
+        Some(IntOrPercent::Percent(text)) => percent(text.trim_end_matches('%').parse().unwrap_or(100)),
+    }
+}
+
 /// Pods of candidate and stable in a step, as `rollouts.md` says under "Capacity without a router".
 pub(super) fn shape(spec: &ProductionServiceSpec, replicas: i32, step: i32) -> (i32, i32) {
     let surge = surge(spec, replicas);

@@ -1,6 +1,8 @@
 //! What must hold after every step of every run (`rollouts.md`, Invariants), checked from the outside: what is written and what is true in the
 //! world, never by the code that decides. The numbers after the names are those of that page.
 
+mod capacity;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,13 +13,11 @@ use super::served::Served;
 use super::workloads::Workloads;
 use crate::api::status::{CauseReason, Command, Memory, Phase, Progress, Stage};
 use crate::api::{ProductionService, ProductionServiceSpec, ProductionServiceStatus};
+use crate::decide::Kind;
 use crate::decide::analysis::Scrape;
-use crate::decide::{Kind, Write};
+pub(super) use capacity::Served;
 
 /// Rounds within one second that are no loop gone mad.
-/// A step beyond every way.
-const FULL: i32 = 1_000;
-
 const ROUNDS_A_SECOND: u32 = 100;
 /// How long an operator may take to route around a revision that has lost all of its pods.
 const REROUTED_WITHIN: SignedDuration = SignedDuration::from_secs(10);
@@ -45,6 +45,8 @@ pub(super) struct Auditor {
     step_requests: u64,
     rollout_requests: u64,
     candidate: Option<String>,
+    /// When the rollout that is on was turned back.
+    turned: Option<Timestamp>,
     unrouted_since: Option<Timestamp>,
     second: i64,
     rounds: u32,
@@ -124,8 +126,9 @@ impl Auditor {
                 self.violated(now, "17 only what was judged is promoted", format!("{:?} after {:?}", new.stable, old.progress));
             }
         }
+        let empty = expected::replicas(&service.spec) == Some(0);
         match (&old.progress, &new.progress) {
-            (None, Some(begun)) => self.begun(now, begun, new.stable.is_some()),
+            (None, Some(begun)) => self.begun(now, begun, new.stable.is_some(), empty),
             (Some(before), Some(after)) if before.id == after.id => {
                 let fresh = new.commands.iter().find(|latched| latched.revision == after.revision && !old.commands.contains(latched));
                 let ordered = before.ordered.or(after.ordered).or(fresh.map(|latched| latched.command));
@@ -139,7 +142,7 @@ impl Auditor {
                         format!("{} took the place of {} in {:?}", after.id, before.id, before.stage),
                     );
                 }
-                self.begun(now, after, old.stable.is_some());
+                self.begun(now, after, old.stable.is_some(), empty);
             }
             (Some(before), None) => self.ended(now, before, old, new),
             (None, None) => {}
@@ -149,14 +152,23 @@ impl Auditor {
         }
     }
 
-    fn begun(&mut self, now: Timestamp, begun: &Progress, stable: bool) {
+    fn begun(&mut self, now: Timestamp, begun: &Progress, stable: bool, empty: bool) {
         if self.sent_back.contains(&(begun.revision.clone(), begun.attempt)) {
             self.violated(now, "7 no flapping", format!("{} was sent back before, and begins again", begun.id));
         }
-        if begun.step != 0 || begun.stage != Stage::Gated && begun.stage != if stable { Stage::Shifting } else { Stage::Starting } {
+        // Where nothing serves there is nothing to watch.
+        let first = if !stable {
+            Stage::Starting
+        } else if empty {
+            Stage::Draining
+        } else {
+            Stage::Shifting
+        };
+        if begun.step != 0 || begun.stage != Stage::Gated && begun.stage != first {
             self.violated(now, "3 one decision per step", format!("{} begins in step {} {:?}", begun.id, begun.step, begun.stage));
         }
         self.candidate = Some(begun.revision.clone());
+        self.turned = None;
         (self.step_requests, self.rollout_requests) = (0, 0);
     }
 
@@ -193,7 +205,9 @@ impl Auditor {
             Stage::Draining => 3,
         };
         let steps = after.step - before.step;
-        if rank(after.stage) < rank(before.stage) || steps < 0 || before.cause.is_some() && after.cause.is_none() {
+        // A promotion may still be taken back while its pods drain.
+        let turned = before.stage == Stage::Draining && before.cause.is_none() && after.cause.is_some();
+        if rank(after.stage) < rank(before.stage) && !turned || steps < 0 || before.cause.is_some() && after.cause.is_none() {
             self.violated(
                 now,
                 "7 no flapping",
@@ -204,6 +218,7 @@ impl Auditor {
             self.violated(now, "3 one decision per step", format!("{}: from step {} to {}", after.id, before.step, after.step));
         }
         if after.cause.is_some() && before.cause.is_none() {
+            self.turned = Some(now);
             self.sent(now, after, &service.spec);
         }
         if after.cause.is_none() && (steps > 0 || after.stage != before.stage) {
@@ -282,48 +297,6 @@ impl Auditor {
         }
     }
 
-    /// An object was written.
-    pub(super) fn written(&mut self, now: Timestamp, write: &Write, before: Served, cluster: &Cluster, workloads: &Workloads) {
-        let Some(service) = cluster.service() else { return };
-        let name = service.metadata.name.clone().unwrap_or_default();
-        let after = Served::of(cluster, workloads, &name);
-        // An autoscaled service without a number has none that could be missed.
-        let needed = expected::replicas(&service.spec).map_or(0, |replicas| usize::try_from(replicas).unwrap_or(0));
-        if after.pods < before.pods && after.pods < needed {
-            let seen = format!("{}: {} of {needed} pods take traffic, {} before", describe(write), after.pods, before.pods);
-            self.violated(now, "1 capacity", seen);
-        }
-        if after.pods == 0 && before.pods > 0 && needed > 0 {
-            self.violated(now, "2 never route to nothing", describe(write));
-        }
-        let memory = service.status.as_ref().and_then(|status| status.rollout.as_ref());
-        if let Write::Create { key, body } | Write::Apply { key, body, .. } = write
-            && key.kind == Kind::Deployment
-        {
-            let revision = body["metadata"]["labels"]["plimsoll.dev/revision"].as_str().unwrap_or_default();
-            let replicas = body["spec"]["replicas"].as_i64().unwrap_or(0);
-            let progress = memory.and_then(|memory| memory.progress.as_ref());
-            let stable = memory.and_then(|memory| memory.stable.as_deref());
-            let known = stable == Some(revision) || progress.is_some_and(|progress| progress.revision == revision);
-            // What a first revision replaced may still serve until the new one is ready.
-            if replicas > 0 && !known && stable.is_some() {
-                self.violated(now, "4 no effect without a persisted decision", format!("{}: {replicas} pods", describe(write)));
-            }
-            if let Some(progress) =
-                progress.filter(|progress| stable == Some(revision) && progress.cause.is_none() && progress.stage != Stage::Draining)
-                && let Some(required) = expected::replicas(&service.spec)
-            {
-                // A bake is full, also when an autoscaler has changed how many steps lead there.
-                let step = if progress.stage == Stage::Baking { FULL } else { progress.step };
-                let (_, least) = expected::shape(&service.spec, required, step);
-                if replicas < i64::from(least) {
-                    let seen = format!("{} leaves stable {replicas} pods in step {}, not {least}", describe(write), progress.step);
-                    self.violated(now, "5 rollback is reachable", seen);
-                }
-            }
-        }
-    }
-
     /// Time has passed; `awake`: since when an operator without a fault is there.
     pub(super) fn at_rest(&mut self, now: Timestamp, cluster: &Cluster, workloads: &Workloads, awake: bool) {
         let Some(service) = cluster.service() else { return };
@@ -340,7 +313,8 @@ impl Auditor {
         });
         let versions: BTreeSet<_> =
             workloads.endpoints(cluster, name).filter(|pod| pod.counts()).map(|pod| &pod.shown.state.revision).collect();
-        if versions.len() > 1 && self.switching && expected::blue_green(&service.spec).is_some() {
+        let on = memory.is_some_and(|memory| memory.progress.is_some());
+        if versions.len() > 1 && on && self.switching && expected::blue_green(&service.spec).is_some() {
             self.violated(now, "never two versions at once", format!("{versions:?} take traffic"));
         }
         // Whoever edits the strategy in the middle of a rollout, or before there is a stable revision, meets both for a moment.
@@ -390,8 +364,4 @@ fn steps_on(before: &Progress, after: &Progress) -> bool {
 
 fn cluster_revision(status: &ProductionServiceStatus) -> Option<String> {
     status.stable.as_ref().map(|stable| stable.revision.clone())
-}
-
-fn describe(write: &Write) -> String {
-    write.key().map_or_else(|| "the scale".to_owned(), ToString::to_string)
 }

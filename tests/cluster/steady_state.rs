@@ -220,3 +220,18 @@ async fn what_admission_lets_through_and_cannot_be_honoured_is_said() {
     }
     assert!(checked >= 3, "only {checked} specs");
 }
+
+#[tokio::test]
+async fn what_the_api_server_refuses_stands_in_status() {
+    let world = World::new("refused-write").await;
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"count/deployments.apps": "0"}}});
+    world.object(&quota).await;
+    world.until("resourcequota", "none", "is in force", |quota| quota["status"]["hard"]["count/deployments.apps"] == "0").await;
+    world.service("shop", &json!({"image": "example.test/shop:1"})).await;
+    let blocked = world.phase("shop", "Blocked").await;
+    let message = blocked["status"]["message"].as_str().unwrap();
+    assert!(message.starts_with("cannot create Deployment shop-") && message.contains("exceeded quota"), "{message}");
+    world.kubectl(&["delete", "resourcequota", "none"]).await;
+    let service = world.phase("shop", "Stable").await;
+    assert!(!service["status"]["message"].as_str().unwrap().contains("quota"), "{service:#}");
+}

@@ -11,8 +11,8 @@ use crate::decide::strategy::canary::Seen;
 pub fn pass(input: &Input<'_>, progress: &mut Progress, seen: &mut Seen, state: &mut Advanced) -> Passage {
     let Some(to) = next_step(input.plan, progress, seen) else { return Passage::default() };
     gates::record_approvals(input.snapshot.service.spec.control.as_ref(), input.snapshot, progress, input.now);
-    let wants =
-        !seen.held && seen.cause.is_none() && (progress.stage == Stage::Gated || seen.empty || seen.passed || progress.ordered.is_some());
+    let through = progress.stage == Stage::Gated || progress.ordered.is_some() || (seen.passed && !seen.empty);
+    let wants = through && !seen.held && seen.cause.is_none();
     let first = state.memory.stable.is_none();
     let mut passage = gates::pass(input.plan, input.snapshot, progress, to, wants, first, input.now);
     seen.barred = passage.barred;
@@ -27,6 +27,8 @@ pub fn pass(input: &Input<'_>, progress: &mut Progress, seen: &mut Seen, state: 
 /// The step that the next move forward leads to, if gates can stand before it.
 fn next_step(plan: &Plan, progress: &Progress, seen: &Seen) -> Option<i32> {
     match progress.stage {
+        // Without pods there are no steps: the revision takes the other one's place when it begins.
+        Stage::Gated if seen.empty => Some(plan.steps()),
         Stage::Gated => Some(0),
         Stage::Shifting | Stage::Soaking if progress.step < plan.steps() => {
             let full = seen.empty || progress.ordered == Some(Command::PromoteFull);

@@ -19,12 +19,15 @@ pub fn step_name(plan: &Plan, step: i32) -> String {
 
 /// What is waited for.
 #[must_use]
-pub fn waiting(input: &Input<'_>, progress: &Progress, judgement: &Judgement, seen: &Seen) -> String {
+pub fn waiting(input: &Input<'_>, progress: &Progress, stable: &str, judgement: &Judgement, seen: &Seen) -> String {
     let (plan, revision) = (input.plan, &progress.revision);
     let ready = input.facts.ready(revision);
     let until = progress.deadline.0.strftime("%H:%M:%S");
     match progress.stage {
         Stage::Gated => format!("{revision} waits before its first pod"),
+        Stage::Shifting | Stage::Soaking | Stage::Baking if seen.empty => format!(
+            "there are 0 replicas, so nothing can be watched; {revision} waits for spec.replicas to be raised, or for spec.control.promote to full"
+        ),
         Stage::Starting => {
             format!(
                 "{ready} of {} pods of {revision} are ready, waiting until {until} for one more{}",
@@ -50,7 +53,12 @@ pub fn waiting(input: &Input<'_>, progress: &Progress, judgement: &Judgement, se
         Stage::Soaking | Stage::Baking => judgement.sentence().unwrap_or_else(|| watching(plan, progress, progress.stage == Stage::Baking)),
         Stage::RollingBack => {
             let cause = progress.cause.as_ref().map(|cause| cause.message.as_str()).unwrap_or_default();
-            format!("{cause}; waiting until {until} for the running revision to have {} pods ready", plan.replicas)
+            let ready = input.facts.ready(stable);
+            format!(
+                "{cause}; {ready} of {} pods of {stable} are ready, waiting until {until} for the others{}",
+                plan.replicas,
+                because(input, stable)
+            )
         }
         Stage::Draining => match &progress.cause {
             Some(cause) => cause.message.clone(),
@@ -60,6 +68,12 @@ pub fn waiting(input: &Input<'_>, progress: &Progress, judgement: &Judgement, se
             None => format!("{revision} serves everything; the pods of the revision before it drain"),
         },
     }
+}
+
+/// Whether the sentence tells what the cluster shows, and is told anew when that changes. What the metrics show changes with every measurement.
+#[must_use]
+pub fn tells_of_pods(stage: Stage, judgement: &Judgement) -> bool {
+    !matches!(stage, Stage::Soaking | Stage::Baking) || !judgement.signals.is_empty()
 }
 
 /// The weight is in force: what is watched now, and for how long.

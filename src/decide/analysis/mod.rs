@@ -29,6 +29,8 @@ mod numbers;
 mod objective;
 mod sentences;
 mod sequential;
+mod step;
+mod step_counts;
 mod verdict;
 
 #[cfg(test)]

@@ -136,7 +136,8 @@ fn place(plan: &Plan, gate: &PlannedGate) -> i32 {
 /// Whether a revision has anything to wait for before its first pod. Nobody can be harmed by a very first one at any hour.
 #[must_use]
 pub fn before_the_start(plan: &Plan, first: bool, now: Timestamp) -> bool {
-    plan.gates.gates.iter().any(|gate| place(plan, gate) <= 0) || (!first && plan.gates.hours.closed(now).is_some())
+    plan.gates.gates.iter().any(|gate| place(plan, gate) <= 0 || plan.replicas == 0 && !first)
+        || (!first && plan.gates.hours.closed(now).is_some())
 }
 
 /// Takes down the approvals for this revision that were not seen before.

@@ -21,6 +21,8 @@ pub struct Seen {
     pub late: bool,
     /// The candidate's own pods are ready as asked: what is missing is stable's.
     pub candidate_ready: bool,
+    /// A foreign object stands where one of ours belongs.
+    pub conflicted: bool,
     /// Nothing may move forward: paused, a spec that is not accepted, a name conflict.
     pub held: bool,
     /// The verdict is Pass, and no signal holds the step.
@@ -31,11 +33,13 @@ pub struct Seen {
     pub barred: bool,
     /// The candidate alone can carry everything.
     pub can_take_over: bool,
-    /// Stable alone can carry everything, or as much as it ever will.
+    /// Stable alone can carry everything, or so much that a bad candidate's pods do more harm than good.
     pub can_go_back: bool,
+    /// Stable has not got its pods in time: the way back ends here, and pods that serve stay for as long as they are needed.
+    pub gives_up: bool,
     /// The front Service is seen to send everything to the one revision that shall have it, and the drain is over.
     pub drained: bool,
-    /// There is nothing to serve with (0 replicas): nothing can be watched.
+    /// There is nothing to serve with (0 replicas): nothing can be watched, and nothing is promoted unwatched but by command.
     pub empty: bool,
 }
 
@@ -66,11 +70,17 @@ pub enum Move {
 #[must_use]
 pub fn next(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
     match stage {
-        Stage::Starting if seen.reached => Move::Finish,
+        Stage::Starting if seen.reached && !seen.conflicted => Move::Finish,
         // Going back is the way out of everything, also when it waits itself; it never turns round.
         Stage::RollingBack if seen.can_go_back => Move::Narrow,
-        Stage::Draining if seen.drained => Move::Finish,
-        Stage::Starting | Stage::RollingBack | Stage::Draining => Move::Stay,
+        Stage::RollingBack if seen.gives_up => Move::Finish,
+        Stage::Draining => match &seen.cause {
+            // Stable still has its pods.
+            Some(cause) => Move::GoBack(cause.clone()),
+            None if seen.drained => Move::Finish,
+            None => Move::Stay,
+        },
+        Stage::Starting | Stage::RollingBack => Move::Stay,
         Stage::Gated | Stage::Shifting | Stage::Soaking | Stage::Baking => forward(stage, ordered, seen),
     }
 }
@@ -85,24 +95,14 @@ fn forward(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
             Move::GoBack(Cause { reason: CauseReason::ProgressDeadline, message: String::new() })
         }
         // Late, and the candidate itself is not what is late: stable is broken, and the fix may take its place.
-        (Stage::Shifting, _) if seen.late && !seen.candidate_ready => {
+        (Stage::Shifting, _) if seen.late && !seen.candidate_ready && !seen.empty => {
             Move::GoBack(Cause { reason: CauseReason::ProgressDeadline, message: String::new() })
         }
         _ if seen.held => Move::Stay,
-        (Stage::Gated, _) => {
-            if seen.barred {
-                Move::Stay
-            } else {
-                Move::Begin
-            }
-        }
-        _ if seen.empty => {
-            if seen.barred {
-                Move::Stay
-            } else {
-                Move::TakeOver
-            }
-        }
+        (Stage::Gated, _) if seen.barred => Move::Stay,
+        (Stage::Gated, _) => Move::Begin,
+        (_, Some(Command::PromoteFull)) if seen.empty && !seen.barred => Move::TakeOver,
+        _ if seen.empty => Move::Stay,
         (Stage::Shifting | Stage::Soaking, Some(Command::PromoteFull)) if !seen.barred => Move::Full,
         (Stage::Shifting, _) if seen.reached || seen.late => Move::Watch,
         (Stage::Baking, ordered) if seen.in_force && seen.can_take_over && (seen.passed || ordered.is_some()) => Move::TakeOver,
@@ -169,8 +169,25 @@ mod tests {
             ("no command opens a gate", Soaking, Some(Command::PromoteNext), &barred, Move::Stay),
             ("nor does this one; the step goes on", Shifting, Some(Command::PromoteFull), &barred, Move::Watch),
             ("a gate does not stop the bake's end", Baking, None, &barred, Move::TakeOver),
-            ("nor does it stand open where nothing serves", Shifting, None, &Seen { empty: true, ..barred.clone() }, Move::Stay),
-            ("nothing serves, nothing to watch", Shifting, None, &Seen { empty: true, ..seen.clone() }, Move::TakeOver),
+            (
+                "nor does it stand open where nothing serves",
+                Shifting,
+                Some(Command::PromoteFull),
+                &Seen { empty: true, ..barred.clone() },
+                Move::Stay,
+            ),
+            ("an abort in the drain is not too late", Draining, None, &bad, Move::GoBack(cause())),
+            ("stable never got its pods", RollingBack, None, &Seen { gives_up: true, ..seen.clone() }, Move::Finish),
+            (
+                "a foreign object in the way of the first revision",
+                Starting,
+                None,
+                &Seen { conflicted: true, ..reached.clone() },
+                Move::Stay,
+            ),
+            ("nothing serves, nothing to watch, nothing proved", Soaking, None, &Seen { empty: true, ..passed.clone() }, Move::Stay),
+            ("unless somebody orders it", Soaking, Some(Command::PromoteFull), &Seen { empty: true, ..seen.clone() }, Move::TakeOver),
+            ("without pods there is no deadline for them", Shifting, None, &Seen { empty: true, ..late.clone() }, Move::Stay),
         ];
         for (why, stage, ordered, seen, expected) in cases {
             assert_eq!(next(stage, ordered, seen), expected, "{why}");

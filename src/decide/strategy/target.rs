@@ -14,15 +14,18 @@ pub fn target(plan: &Plan, memory: &Memory, quarantined: &[Quarantined], facts: 
     let mut target = match (&memory.progress, &memory.stable) {
         (Some(progress), Some(stable)) if progress.stage == Stage::Gated => only(stable, plan.replicas),
         (Some(progress), Some(stable)) => rollout(plan, progress, stable, facts),
-        (Some(progress), None) if progress.stage == Stage::Gated => with_serving(Target::default(), &progress.revision, facts),
-        (Some(progress), None) => first(plan, progress, facts),
+        (Some(progress), None) if progress.stage == Stage::Gated => Target::default(),
+        // The first revision gets everything at once.
+        (Some(progress), None) => only(&progress.revision, plan.replicas),
         (None, Some(stable)) => only(stable, plan.replicas),
         (None, None) => Target::default(),
     };
+    keep_what_serves(&mut target, plan, facts);
     target.stable.clone_from(&memory.stable);
     for revision in &memory.history {
         target.replicas.entry(revision.clone()).or_insert(0);
     }
+    target.quarantined = quarantined.to_vec();
     target.records = target.replicas.keys().cloned().chain(quarantined.iter().map(|entry| entry.revision.clone())).collect();
     target
 }
@@ -36,24 +39,31 @@ fn only(revision: &str, replicas: i32) -> Target {
     }
 }
 
-/// The first revision gets everything at once. One that it replaces before ever being stable stays only while it alone has ready pods.
-fn first(plan: &Plan, progress: &Progress, facts: &Facts) -> Target {
-    let target = only(&progress.revision, plan.replicas);
-    if facts.ready(&progress.revision) == 0 { with_serving(target, &progress.revision, facts) } else { target }
-}
-
-/// With whatever else has ready pods, as it is.
-fn with_serving(mut target: Target, except: &str, facts: &Facts) -> Target {
-    let serving = facts.revisions.iter().filter(|(revision, deployed)| *revision != except && deployed.ready > 0);
-    for (revision, deployed) in serving {
-        target.replicas.insert(revision.clone(), deployed.asked.unwrap_or(deployed.present));
-        target.routed.push(revision.clone());
-        target.front = Front::All;
+/// A revision that nobody asks for any more, and that still takes traffic: one whose way back ended without stable's pods, a first revision that
+/// another one replaces, one that is left over when the memory was lost. It keeps as many pods as the others do not have ready; once it is not
+/// needed, the front Service leaves it out before its pods go.
+fn keep_what_serves(target: &mut Target, plan: &Plan, facts: &Facts) {
+    let mut needed = plan.replicas - target.replicas.keys().map(|revision| facts.ready(revision)).sum::<i32>();
+    for (revision, deployed) in &facts.revisions {
+        let routed = facts.front.as_ref().is_some_and(|front| *front == Front::All || *front == Front::One(revision.clone()));
+        let (Some(asked), false) = (deployed.asked, target.replicas.contains_key(revision)) else { continue };
+        if !routed || deployed.ready == 0 {
+            continue;
+        }
+        if needed > 0 {
+            target.replicas.insert(revision.clone(), asked.min(needed));
+            target.routed.push(revision.clone());
+            target.front = Front::All;
+            needed -= deployed.ready;
+        } else if target.front != Front::All {
+            target.replicas.insert(revision.clone(), asked);
+        }
     }
-    target
 }
 
-fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts) -> Target {
+/// What shall exist while this rollout is on.
+#[must_use]
+pub fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts) -> Target {
     let candidate = progress.revision.as_str();
     let (now_stable, now_candidate) = (facts.deployed(stable), facts.deployed(candidate));
     let (asked_stable, asked_candidate) = (now_stable.asked.unwrap_or(0), now_candidate.asked.unwrap_or(0));
@@ -80,11 +90,14 @@ fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts) -> Tar
             };
             (stable_pods, Some(candidate_pods), front)
         }
-        // Going back: stable gets everything it needs first, beyond the surge if it must be.
+        // Going back: stable gets everything it needs first, beyond the surge if it must be; what it already carries the candidate loses.
         (Stage::RollingBack, _) => {
+            let lacking = required - now_stable.ready;
+            let both_serve = facts.front != Some(Front::One(candidate.to_owned()));
+            let left = now_candidate.asked.map(|asked| if lacking > 0 && both_serve { asked.min(lacking) } else { asked });
             let kept = facts.front.clone().filter(|front| plan.switches() && *front != Front::All);
             let other = if plan.switches() { Front::One(stable.to_owned()) } else { Front::All };
-            (required.max(asked_stable), now_candidate.asked, kept.unwrap_or(other))
+            (required.max(asked_stable), left, kept.unwrap_or(other))
         }
         (Stage::Draining, Some(_)) => (required, now_candidate.asked, serves(stable, now_stable, candidate, now_candidate)),
         (Stage::Draining, None) => (asked_stable, Some(required), serves(candidate, now_candidate, stable, now_stable)),

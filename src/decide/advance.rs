@@ -3,6 +3,7 @@
 //! `Memory`, facts and the judge's word go in, the new `Memory` comes out. Nothing takes effect before that is written: what shall exist is
 //! computed from it, so a crash at any point only delays objects that the next reconcile renders again.
 
+mod begin;
 mod evidence;
 mod look;
 mod passage;
@@ -14,7 +15,6 @@ use super::Event;
 use super::analysis::Judge;
 use super::commands;
 use super::facts::Facts;
-use super::gates;
 use super::judgement::{self, Judgement};
 use super::measured;
 use super::memory;
@@ -23,7 +23,7 @@ use super::plan::Plan;
 use super::snapshot::{Measurements, Snapshot};
 use super::strategy::canary::{Move, next};
 use super::strategy::target;
-use crate::api::analysis_state::{AnalysisState, SignalMemory};
+use crate::api::analysis_state::AnalysisState;
 use crate::api::status::{Cause, CauseReason, Command, Memory, Moment, Outcome, Progress, Quarantined, Stage};
 
 pub use words::step_name;
@@ -76,22 +76,22 @@ pub fn advance(input: &Input<'_>, remembered: Memory, quarantined: Vec<Quarantin
     let mut state = Advanced { memory: remembered, quarantined, judge: None, blocked: None, events: Vec::new(), wakes: Vec::new() };
     match state.memory.progress.take() {
         None if memory::lost(input.snapshot, &state.memory) => {
-            state.memory.progress = left_over(input, &state.memory);
+            state.memory.progress = begin::left_over(input, &state.memory);
             if state.memory.progress.is_none() {
-                begin(input, &mut state);
+                begin::begin(input, &mut state);
             }
         }
-        None => begin(input, &mut state),
+        None => begin::begin(input, &mut state),
         Some(progress)
             if state.memory.stable.is_none()
                 && input.accepted
                 && !input.paused
-                && (progress.revision != input.plan.revision || retried(input, &progress.revision, progress.attempt).is_some()) =>
+                && (progress.revision != input.plan.revision || begin::retried(input, &progress.revision, progress.attempt).is_some()) =>
         {
             let (old, new) = (&progress.revision, &input.plan.revision);
             let message = format!("{new} takes the place of {old}, which never became ready: all {} pods at once", input.plan.replicas);
             state.events.push(Event::normal("FirstRevision", message));
-            state.memory.progress = Some(first(input, retried(input, new, 1).unwrap_or(1)));
+            state.memory.progress = Some(begin::first(input, begin::retried(input, new, 1).unwrap_or(1)));
         }
         Some(progress) => carry_on(input, progress, &mut state),
     }
@@ -106,115 +106,6 @@ pub fn advance(input: &Input<'_>, remembered: Memory, quarantined: Vec<Quarantin
             || quarantined.iter().any(|entry| entry.revision == revision)
     });
     state
-}
-
-/// After the memory was lost: a revision beside stable that has pods and is not about to be rolled out is taken back like any candidate, in the
-/// capacity guard's order. One that the spec asks for begins its rollout anew with the pods that it has.
-fn left_over(input: &Input<'_>, memory: &Memory) -> Option<Progress> {
-    let stable = memory.stable.as_ref()?;
-    let others = input.facts.revisions.iter().filter(|(revision, deployed)| *revision != stable && deployed.ready > 0);
-    let (revision, _) = others.max_by_key(|(_, deployed)| deployed.ready)?;
-    if *revision == input.plan.revision && !input.held {
-        return None;
-    }
-    let message = format!("the memory in status was lost: {stable} serves most and is stable, {revision} beside it is taken back");
-    Some(Progress {
-        id: format!("{revision}-1"),
-        revision: revision.clone(),
-        sentence: message.clone(),
-        cause: Some(Cause { reason: CauseReason::Superseded, message }),
-        ..started(input, 1, Stage::RollingBack)
-    })
-}
-
-/// No rollout is on: does one begin?
-fn begin(input: &Input<'_>, state: &mut Advanced) {
-    let revision = &input.plan.revision;
-    if !input.accepted || state.memory.stable.as_ref() == Some(revision) {
-        return;
-    }
-    if state.memory.stable.is_none() {
-        if input.paused {
-            return;
-        }
-        state
-            .events
-            .push(Event::normal("FirstRevision", format!("{revision} is the first revision: all {} pods at once", input.plan.replicas)));
-        state.memory.progress = Some(first(input, 1));
-        return;
-    }
-    let mut attempt = 1;
-    if let Some(index) = state.quarantined.iter().position(|entry| &entry.revision == revision) {
-        let Some(retry) = retried(input, revision, state.quarantined[index].attempt) else { return };
-        if !input.held {
-            attempt = retry;
-            state.quarantined.remove(index);
-        }
-    }
-    if input.held {
-        return;
-    }
-    let stable = state.memory.stable.clone().unwrap_or_default();
-    state.events.push(Event::normal("RolloutStarted", format!("{revision} is rolled out beside {stable}, attempt {attempt}")));
-    // Where nothing serves nothing can be watched, and nothing has to be: the next pods are the new revision's.
-    let empty = input.plan.replicas == 0;
-    let stage = if gates::before_the_start(input.plan, false, input.now) {
-        Stage::Gated
-    } else if empty {
-        Stage::Draining
-    } else {
-        Stage::Shifting
-    };
-    let progress = started(input, attempt, stage);
-    let at_once = stage == Stage::Draining;
-    let sentence =
-        if at_once { format!("{revision} takes the place of {stable} at once: there are 0 replicas") } else { progress.sentence };
-    state.memory.progress = Some(Progress { sentence, ..progress });
-}
-
-/// The very first revision, or the one that takes its place: there is nothing to go back to.
-fn first(input: &Input<'_>, attempt: i32) -> Progress {
-    let gated = gates::before_the_start(input.plan, true, input.now);
-    started(input, attempt, if gated { Stage::Gated } else { Stage::Starting })
-}
-
-/// The attempt that `spec.control.retry` asks for, if it is a later one.
-fn retried(input: &Input<'_>, revision: &str, attempt: i32) -> Option<i32> {
-    let retry = input.snapshot.service.spec.control.as_ref()?.retry.as_ref()?;
-    (retry.revision == revision && retry.attempt > attempt).then_some(retry.attempt)
-}
-
-fn started(input: &Input<'_>, attempt: i32, stage: Stage) -> Progress {
-    let now = Moment(input.now);
-    let sentence = match stage {
-        Stage::Gated => format!("{} waits before its first pod", input.plan.revision),
-        _ => {
-            let pods = if stage == Stage::Starting { input.plan.replicas } else { input.plan.shape(0).candidate };
-            let until = deadline(input).0.strftime("%H:%M:%S");
-            format!("{}: 0 of {pods} pods are ready, waiting until {until} for one more", input.plan.revision)
-        }
-    };
-    Progress {
-        id: format!("{}-{attempt}", input.plan.revision),
-        revision: input.plan.revision.clone(),
-        attempt,
-        started: now,
-        step: 0,
-        stage,
-        since: now,
-        weight_since: None,
-        deadline: deadline(input),
-        ready_high_water: 0,
-        approvals: Vec::new(),
-        gates: Vec::new(),
-        ordered: None,
-        cause: None,
-        sentence,
-        saved: None,
-        verdicts: Vec::new(),
-        signals: SignalMemory::default(),
-        analysis: None,
-    }
 }
 
 fn deadline(input: &Input<'_>) -> Moment {

@@ -9,7 +9,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::cluster::Cluster;
 use super::expectations as expected;
-use super::served::Served;
 use super::workloads::Workloads;
 use crate::api::status::{CauseReason, Command, Memory, Phase, Progress, Stage};
 use crate::api::{ProductionService, ProductionServiceSpec, ProductionServiceStatus};

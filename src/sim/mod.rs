@@ -18,7 +18,6 @@ mod operator;
 mod pods;
 mod random;
 pub mod scenario;
-mod served;
 mod tell;
 mod timeline;
 mod values;

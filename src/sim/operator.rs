@@ -286,7 +286,7 @@ fn is_grave(snapshot: &Snapshot, decision: &Decision) -> bool {
 
 fn carry_out(world: &mut World, write: &Write) -> Result<(), Refusal> {
     let now = world.now;
-    let before = super::served::Served::of(&world.cluster, &world.workloads, &world.name);
+    let before = super::invariants::Served::of(&world.cluster, &world.workloads, &world.name);
     let told = tell::write(&world.cluster, write);
     match write {
         Write::Create { key, body } | Write::Apply { key, body, .. } => world.cluster.apply(key, body.clone(), now)?,

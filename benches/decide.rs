@@ -141,6 +141,7 @@ fn settled(name: &str, now: Timestamp) -> Snapshot {
         pull_secrets: Vec::new(),
         operator_namespace: "plimsoll-system".into(),
         replicas_manager: None,
+        providers: None,
         judge: None,
         measured: None,
     };

@@ -206,6 +206,7 @@ pub(super) fn alone(service: ProductionService, config_maps: BTreeMap<String, Co
         pull_secrets: Vec::new(),
         operator_namespace: operator_namespace.to_owned(),
         replicas_manager: None,
+        providers: None,
         judge: None,
         measured: None,
     }

@@ -55,6 +55,7 @@ impl World {
             pull_secrets: Vec::new(),
             operator_namespace: "plimsoll-system".into(),
             replicas_manager: None,
+            providers: None,
             judge: None,
             measured: None,
         };

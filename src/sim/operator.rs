@@ -197,6 +197,7 @@ impl Operator {
             pull_secrets: Vec::new(),
             operator_namespace: "plimsoll-system".into(),
             replicas_manager: None,
+            providers: None,
             judge: self.judge.clone(),
             measured: self.measured,
         })

@@ -17,7 +17,7 @@ use crate::decide::snapshot::{Kind, ObjectKey};
 pub fn network_policy(plan: &Plan, network: &Network, serving: &[&[Port]], operator_namespace: &str) -> Value {
     let own_pods = json!({"podSelector": {"matchLabels": selector(&plan.name, None)}});
     let every_port = service_ports(serving);
-    let operator = plan.metrics.as_ref().map(|metrics| {
+    let operator = plan.metrics.as_ref().filter(|metrics| metrics.provider.is_none()).map(|metrics| {
         let peer = json!({
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": operator_namespace}},
             "podSelector": {"matchLabels": {"app.kubernetes.io/name": "plimsoll"}},

@@ -35,6 +35,7 @@ fn snapshot(spec: &str) -> Snapshot {
         pull_secrets: vec!["namespace-registry".into()],
         operator_namespace: "plimsoll-system".into(),
         replicas_manager: None,
+        providers: None,
         judge: None,
         measured: None,
     }

@@ -21,8 +21,8 @@ check: requirements ## format, lints, unit tests: no cluster
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test --workspace --lib --bins
 
-bed: requirements ## start a cluster and leave it running; prints the KUBECONFIG to use (NODE=1: with a real node and a registry, needs root)
-	@$(BED) up $(if $(NODE),--node)
+bed: requirements ## start a cluster and leave it running; prints the KUBECONFIG to use (NODE=1: with a real node and a registry, needs root; GATEWAY=1: with Contour and Envoy)
+	@$(BED) up $(if $(NODE),--node) $(if $(GATEWAY),--gateway)
 
 bed-down: ## take that cluster away
 	@$(BED) down

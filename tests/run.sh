@@ -43,7 +43,7 @@ step lints cargo clippy --workspace --all-targets -- -D warnings
 level unit "tables, properties, worked examples; no I/O" . cargo test --workspace --lib --bins --no-fail-fast
 level integration "timelines, invariants, definition, chart, command line" . cargo test --workspace --test it
 level apps "the demo's own programs" examples/apps go test -v ./...
-level bed "the test bed itself, control plane" . cargo test --workspace --test control_plane
+level bed "the test bed itself, control plane and gateway" . cargo test --workspace --test control_plane --test gateway
 level cluster "a real control plane with fake nodes" . cargo test --workspace --test cluster -- --test-threads=4
 # Without root these are counted as not run.
 level node "pods that really run, crash and are killed" . cargo test --workspace --test node

@@ -45,10 +45,7 @@ pub async fn quiet_bed() -> (&'static Bed, MutexGuard<'static, ()>) {
 }
 
 async fn define(bed: &Bed) {
-    let definition = repository().join("crds");
-    bed.kubectl(&["apply", "--filename", definition.to_str().unwrap()]).await.expect("the definition");
-    let established = ["wait", "--for=condition=Established", "crd/productionservices.plimsoll.dev", "--timeout=60s"];
-    bed.kubectl(&established).await.expect("established");
+    bed.define(&repository().join("crds")).await.expect("the definition");
 }
 
 /// The bed, and a namespace in it that did not exist before.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::audit::Audit;
 use crate::build::Part;
-use crate::description::Description;
+use crate::description::{Description, Gateway};
 use crate::kubeconfig::{self, Credential};
 use crate::options::Options;
 use crate::{executable, host};
@@ -45,6 +45,9 @@ impl Bed {
         let bed = Self::attach(Path::new(&kubeconfig))?;
         if options.real_node && !bed.description.real_node {
             bail!("the bed that {ATTACH_VARIABLE} names has no real node");
+        }
+        if options.gateway && bed.description.gateway.is_none() {
+            bail!("the bed that {ATTACH_VARIABLE} names has no gateway");
         }
         Ok(bed)
     }
@@ -127,6 +130,12 @@ impl Bed {
     #[must_use]
     pub fn registry(&self) -> Option<&str> {
         self.description.registry.as_deref()
+    }
+
+    /// The Gateway, where the bed was started with one.
+    #[must_use]
+    pub fn gateway(&self) -> Option<&Gateway> {
+        self.description.gateway.as_ref()
     }
 
     /// The addresses of fake pods. As root, a server on `0.0.0.0:PORT` of this machine answers for every one of them, and

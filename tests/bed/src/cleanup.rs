@@ -2,9 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
 
 use crate::network::Network;
 use crate::{host, node, processes};
+
+const ATTEMPTS: u8 = 100;
+const BETWEEN: Duration = Duration::from_millis(100);
 
 /// Removes everything that carries the mark of the bed in `directory`: processes, addresses, files.
 /// Nothing here fails: what is already gone is gone, and what cannot be removed is left for the next attempt.
@@ -16,7 +22,25 @@ pub fn remove_leftovers(directory: &Path, network: Network) {
     processes::kill_marked(directory);
     node::remove(directory, network);
     remove_route(network);
-    let _ = fs::remove_dir_all(directory);
+    let _ = remove_directory(directory);
+}
+
+/// Removes the bed's folder. Tried again for some seconds: the last threads of a killed process may still end a write or hold a mount.
+///
+/// # Errors
+/// When it is still there in the end.
+pub fn remove_directory(directory: &Path) -> Result<()> {
+    let mut attempts = ATTEMPTS;
+    loop {
+        node::unmount_below(directory);
+        match fs::remove_dir_all(directory) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(_) if attempts > 0 => attempts -= 1,
+            Err(error) => return Err(error).with_context(|| format!("cannot remove {}", directory.display())),
+        }
+        std::thread::sleep(BETWEEN);
+    }
 }
 
 /// Forgets the addresses of fake pods.

@@ -19,21 +19,22 @@ A real Kubernetes on this machine, from package registries alone.
 
 Usage: plimsoll-bed COMMAND
 
-  up [--node] [--fake-nodes N] [--keep]
+  up [--node] [--gateway] [--fake-nodes N] [--keep]
               start a bed in the background and print how to use it; without options: four fake nodes, no root needed
               --node           a real node with containerd, a registry and metrics-server (root; one per machine)
+              --gateway        the Gateway API, served by Contour and Envoy (the first time it is built: 3 minutes of processor time)
               --fake-nodes N   nodes that only kwok plays (default 4, with --node 0)
               --keep           leave logs and audit log behind when the bed goes down
   down        take the bed away
   status      say whether a bed is up, and how to use it
-  build [controlplane|kubectl|node|metrics]
+  build [controlplane|kubectl|node|metrics|gateway]
               build these parts (default: all) into the cache, so that nothing waits for it later
   kubectl …   run kubectl on the bed that is up
   helm …      run helm on the bed that is up
   image REFERENCE [--program FILE=PLACE] [--file FILE=PLACE] [--entrypoint WORD]… [--user USER] [--env NAME=VALUE]
               make an image of files and push it; a program brings its shared libraries along;
               REFERENCE without a host (app:1) goes to the registry of the bed that is up
-  hold [--node] [--metrics-server] [--fake-nodes N] [--detached] [--keep]
+  hold [--node] [--metrics-server] [--gateway] [--fake-nodes N] [--detached] [--keep]
               hold a bed in the foreground until standard input ends (what tests do), or a signal comes
 
 The parts are kept in $XDG_CACHE_HOME/plimsoll/bed (default ~/.cache/plimsoll/bed). KUBEBUILDER_ASSETS may name a folder
@@ -72,6 +73,7 @@ fn parse(arguments: &[String]) -> Result<Parsed> {
         match argument.as_str() {
             "--node" => parsed.options.real_node = true,
             "--metrics-server" => parsed.options.metrics_server = true,
+            "--gateway" => parsed.options.gateway = true,
             "--detached" => parsed.detached = true,
             "--keep" => parsed.keep = true,
             "--fake-nodes" => {
@@ -108,6 +110,9 @@ fn up(arguments: &[String]) -> Result<()> {
         if parsed.options.real_node && !description.real_node {
             bail!("the bed that is up has no real node; take it away first: plimsoll-bed down");
         }
+        if parsed.options.gateway && description.gateway.is_none() {
+            bail!("the bed that is up has no gateway; take it away first: plimsoll-bed down");
+        }
         println!("# a bed is already up");
         return explain(&description);
     }
@@ -143,6 +148,9 @@ fn explain(description: &Description) -> Result<()> {
     println!("export KUBECTL={} HELM={}", Part::Kubectl.program("kubectl")?.display(), Part::Kubectl.program("helm")?.display());
     if let Some(registry) = &description.registry {
         println!("# registry for images: {registry}");
+    }
+    if let Some(gateway) = &description.gateway {
+        println!("# parentRefs of routes: [{{namespace: gateway, name: bed}}]; requests to {}", gateway.address);
     }
     println!("# logs: {}", description.directory.join("logs").display());
     println!("# to take it away: make bed-down");
@@ -181,7 +189,7 @@ fn build(arguments: &[String]) -> Result<()> {
     let mut parts = Vec::new();
     for name in arguments {
         let part = Part::ALL.into_iter().find(|part| part.name() == name);
-        parts.push(part.with_context(|| format!("there is no part {name:?}: controlplane, kubectl, node or metrics"))?);
+        parts.push(part.with_context(|| format!("there is no part {name:?}: controlplane, kubectl, node, metrics or gateway"))?);
     }
     if parts.is_empty() {
         parts = Part::ALL.to_vec();

@@ -25,8 +25,21 @@ pub struct Description {
     pub pod_cidr: String,
     /// Whether the bed has a real node.
     pub real_node: bool,
+    /// The Gateway, where there is one.
+    pub gateway: Option<Gateway>,
     /// The supervisor's process id.
     pub supervisor: u32,
+}
+
+/// The Gateway of a bed, and the processes behind it. Its object is `gateway/bed`, its class `contour`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Gateway {
+    /// `host:port` at which Envoy takes requests, HTTP/1.1 and HTTP/2 in plain text.
+    pub address: String,
+    /// Contour's process id: it reads routes, tells Envoy and writes their status.
+    pub controller: u32,
+    /// Envoy's process id.
+    pub proxy: u32,
 }
 
 impl Description {

@@ -72,6 +72,15 @@ impl Processes {
         Ok(())
     }
 
+    /// The process id of the process called `name`.
+    ///
+    /// # Errors
+    /// When no process of that name was started.
+    pub fn id(&self, name: &str) -> Result<u32> {
+        let found = self.children.iter().find(|(started, _)| started == name);
+        found.map(|(_, child)| child.id()).with_context(|| format!("{name} was not started"))
+    }
+
     /// Looks whether all processes still run.
     ///
     /// # Errors

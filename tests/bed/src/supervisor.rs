@@ -3,7 +3,6 @@
 //! Tests start it with a pipe on its standard input. The pipe closes when the test's process ends, whatever the reason,
 //! kill -9 included; that, SIGTERM and SIGINT are the signs to tear down.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use crate::progress::{self, Step};
 use crate::site::Site;
 use crate::slot::Slot;
 use crate::stop::Stop;
-use crate::{cleanup, control_plane, fake_nodes, node};
+use crate::{cleanup, control_plane, fake_nodes, gateway, node};
 
 /// How a bed is held.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,7 +60,7 @@ fn run(options: &Options, holding: Holding, stop: &Stop) -> Result<()> {
     node::remove(&site.directory, site.network);
     cleanup::remove_route(site.network);
     if !holding.keep_files {
-        fs::remove_dir_all(&site.directory).with_context(|| format!("cannot remove {}", site.directory.display()))?;
+        cleanup::remove_directory(&site.directory)?;
     }
     slot.forget()?;
     drop(claim);
@@ -81,6 +80,9 @@ pub fn build(options: &Options, stop: &Stop) -> Result<()> {
     if options.metrics_server {
         Part::Metrics.build(stop)?;
     }
+    if options.gateway {
+        Part::Gateway.build(stop)?;
+    }
     Ok(())
 }
 
@@ -98,6 +100,12 @@ fn start(site: &Site, slot: &mut Slot, processes: &mut Processes, stop: &Stop) -
         registry = Some(node::start(site, slot, processes, stop)?);
         progress.end();
     }
+    let mut served = None;
+    if site.options.gateway {
+        let progress = Step::begin("starting Contour and Envoy …");
+        served = Some(gateway::start(site, slot, processes, stop)?);
+        progress.end();
+    }
     Ok(Description {
         directory: site.directory.clone(),
         kubeconfig: site.kubeconfig(),
@@ -107,6 +115,7 @@ fn start(site: &Site, slot: &mut Slot, processes: &mut Processes, stop: &Stop) -
         registry,
         pod_cidr: site.network.fake_pods(),
         real_node: site.options.real_node,
+        gateway: served,
         supervisor: std::process::id(),
     })
 }

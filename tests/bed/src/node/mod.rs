@@ -9,6 +9,7 @@ mod sysctl;
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -23,13 +24,14 @@ use crate::slot::{Slot, try_lock};
 use crate::stop::Stop;
 use crate::{host, progress};
 
-pub use removal::remove;
+pub use removal::{remove, unmount_below};
 
 /// Bridge, packet filter tables and cgroups are the whole machine's, so the lock is, too.
 const LOCK: &str = "/run/plimsoll-bed-node.lock";
 /// Longer than the tests of another bed take.
 const LOCK_LIMIT: Duration = Duration::from_secs(600);
 const READY_LIMIT: Duration = Duration::from_secs(120);
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// The node's name in the cluster.
 pub(crate) const NAME: &str = "real-1";
 
@@ -131,7 +133,7 @@ fn start_registry(site: &Site, slot: &mut Slot, processes: &mut Processes, stop:
     let arguments = ["registry", "serve", "--address", &registry, "--disk", &disk.display().to_string()];
     processes.start("registry", &Part::Node.program("crane")?, &arguments.map(str::to_owned), None)?;
     let deadline = Instant::now() + READY_LIMIT;
-    while std::net::TcpStream::connect(&registry).is_err() {
+    while TcpStream::connect(&registry).is_err() {
         processes.check()?;
         if Instant::now() > deadline {
             bail!("the registry does not listen");
@@ -141,18 +143,23 @@ fn start_registry(site: &Site, slot: &mut Slot, processes: &mut Processes, stop:
     Ok(registry)
 }
 
+/// Waits until the node takes pods, and a pod would reach the API by its `ClusterIP`: kube-proxy comes to that when it can.
 fn wait_until_ready(site: &Site, processes: &mut Processes, stop: &Stop) -> Result<()> {
     let deadline = Instant::now() + READY_LIMIT;
+    let service = SocketAddr::new(site.network.kubernetes().parse().context("no address of the API")?, 443);
     loop {
         processes.check()?;
         // Until the kubelet has registered there is no such node.
         let node = site.kubectl(&["get", "node", NAME, "--output=json"]).unwrap_or_default();
-        if serde_json::from_str::<Value>(&node).is_ok_and(|node| crate::fake_nodes::is_usable(&node)) {
+        let usable = serde_json::from_str::<Value>(&node).is_ok_and(|node| crate::fake_nodes::is_usable(&node));
+        if usable && TcpStream::connect_timeout(&service, CONNECT_LIMIT).is_ok() {
             return Ok(());
         }
         if Instant::now() > deadline {
-            let log = host::last_lines(&processes.log("kubelet"), 15);
-            bail!("the real node is not ready after {} s; the end of the kubelet's log:\n{log}", READY_LIMIT.as_secs());
+            let (lacks, process) =
+                if usable { ("does not reach the API by its ClusterIP", "kube-proxy") } else { ("is not ready", "kubelet") };
+            let log = host::last_lines(&processes.log(process), 15);
+            bail!("the real node {lacks} after {} s; the end of the log of {process}:\n{log}", READY_LIMIT.as_secs());
         }
         stop.pause(Duration::from_millis(250))?;
     }

@@ -72,7 +72,7 @@ fn below(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Undoes the mounts below a folder, the last first.
-fn unmount_below(folder: &Path) {
+pub fn unmount_below(folder: &Path) {
     let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let points = table.lines().filter_map(|line| line.split(' ').nth(1));
     let mut points: Vec<&str> = points.filter(|point| Path::new(point).starts_with(folder)).collect();

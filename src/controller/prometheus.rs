@@ -126,7 +126,7 @@ impl Provider {
         let (host, port) =
             (authority.host().trim_matches(['[', ']']).to_owned(), authority.port_u16().unwrap_or(if secure { 443 } else { 80 }));
         let tls = if secure { Some(connector(&settings)?) } else { None };
-        Ok(Self { url, host, port, tls, settings })
+        Ok(Self { settings, url, host, port, tls })
     }
 
     /// Asks for the present.

@@ -59,6 +59,11 @@ impl Scenario {
 
     /// Starts an operator and waits until it is ready; it need not lead yet.
     pub async fn operator(&self, name: &str) -> Operator {
+        self.operator_with(name, &[]).await
+    }
+
+    /// As `operator`, with more of its arguments.
+    pub async fn operator_with(&self, name: &str, arguments: &[&str]) -> Operator {
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let log = self.bed.directory().join(format!("{}-{name}.log", self.namespace));
         let child = Command::new(env!("CARGO_BIN_EXE_plimsoll"))
@@ -66,6 +71,7 @@ impl Scenario {
             .args(["--kubeconfig", self.kubeconfig.to_str().unwrap()])
             .args(if self.serves.is_empty() { vec!["--watch-nodes"] } else { vec!["--watch-namespaces", self.namespace] })
             .args(["--metrics-address", &format!("127.0.0.1:{port}"), "--log-level", "info,plimsoll=debug"])
+            .args(arguments)
             .env("POD_NAMESPACE", self.namespace)
             .env("POD_NAME", name)
             .stdin(Stdio::null())

@@ -11,6 +11,8 @@ mod drift;
 mod harness;
 mod hostile;
 mod operator;
+mod parser;
+mod prometheus;
 mod rights;
 mod rollouts;
 mod silence;

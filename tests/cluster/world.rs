@@ -39,15 +39,26 @@ impl Deref for World {
 impl World {
     /// A fresh namespace with an operator of its own.
     pub async fn new(namespace: &'static str) -> Self {
+        let scenario = Self::scenario(namespace).await;
+        Self::of(scenario).await
+    }
+
+    /// A fresh namespace, and somebody who plays its pods' metrics; no operator yet.
+    pub async fn scenario(namespace: &'static str) -> Scenario {
         static METRICS: Once = Once::new();
         let scenario = Scenario::new(namespace).await;
         METRICS.call_once(|| serve_metrics(scenario.bed));
-        Self::of(scenario).await
+        scenario
     }
 
     /// This scenario with an operator; nobody plays its pods' metrics.
     pub async fn of(scenario: Scenario) -> Self {
         let operator = scenario.operator("world").await;
+        Self::with(scenario, operator)
+    }
+
+    /// This scenario with this operator.
+    pub fn with(scenario: Scenario, operator: Operator) -> Self {
         Self { scenario, operator }
     }
 

@@ -62,7 +62,7 @@ impl<'a> Pod<'a> {
         };
         match (element.label(query::MARK), &element.value) {
             (Some(query::AT), Value::Number(seconds)) => self.at = answer::time(*seconds),
-            (Some(query::UP), Value::Number(up)) => self.up = *up == 1.0,
+            (Some(query::UP), Value::Number(up)) => self.up = *up > 0.5,
             (Some(query::SERIES), Value::Number(series)) => {
                 let entry: &mut (f64, u64) = self.bounds.entry(bound()).or_insert((f64::NAN, 0));
                 entry.1 = super::component::whole(*series);
@@ -86,7 +86,7 @@ impl<'a> Pod<'a> {
 
     fn known(mut self) -> Result<Known, String> {
         for (labels, (value, series)) in std::mem::take(&mut self.bounds) {
-            self.sample(&answer::sample(labels, value), series);
+            self.sample(&answer::sample(&labels, value), series);
         }
         let Some(at) = self.at else {
             return Err("Prometheus has no up for it (is it scraped, with the labels namespace and pod?)".to_owned());

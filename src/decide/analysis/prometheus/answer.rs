@@ -161,12 +161,13 @@ impl Element {
 
     /// As a line of a metrics page.
     pub(super) fn sample(&self, value: f64) -> Sample<'_> {
-        sample(self.labels.iter().map(|(label, value)| (label.as_str(), value.as_str())).collect(), value)
+        let labels: Vec<_> = self.labels.iter().map(|(label, value)| (label.as_str(), value.as_str())).collect();
+        sample(&labels, value)
     }
 }
 
 /// A series as a line of a metrics page.
-pub fn sample<'a>(labels: Vec<(&'a str, &'a str)>, value: f64) -> Sample<'a> {
+pub fn sample<'a>(labels: &[(&'a str, &'a str)], value: f64) -> Sample<'a> {
     let name = labels.iter().find(|(label, _)| *label == "__name__").map_or("", |(_, name)| name);
     let labels = labels.iter().filter(|(label, _)| *label != "__name__").map(|(label, value)| (Cow::from(*label), Cow::from(*value)));
     Sample { name: name.into(), labels: labels.collect(), value, at_milliseconds: None }

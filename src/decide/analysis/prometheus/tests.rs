@@ -9,6 +9,7 @@ fn vector(result: &[Json]) -> Answer {
     Answer::read(json!({"status": "success", "data": {"resultType": "vector", "result": result}}).to_string().as_bytes()).unwrap()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the rows build it")]
 fn element(labels: Json, value: &str) -> Json {
     json!({"metric": labels, "value": [1_700_000_010.5, value]})
 }

@@ -56,6 +56,7 @@ impl World {
             operator_namespace: "plimsoll-system".into(),
             replicas_manager: None,
             refused: None,
+            providers: None,
             judge: None,
             measured: None,
         };

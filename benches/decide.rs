@@ -142,6 +142,7 @@ fn settled(name: &str, now: Timestamp) -> Snapshot {
         operator_namespace: "plimsoll-system".into(),
         replicas_manager: None,
         refused: None,
+        providers: None,
         judge: None,
         measured: None,
         around: Around::default(),

@@ -152,6 +152,12 @@ pub const AT_MOST: Said = (
 pub const CONVENTION: Said =
     ("!has(self.custom) || !has(self.convention)", "convention and custom both say how requests are known: remove one of them");
 
+/// What a Prometheus knows, it has asked for by itself.
+pub const PROVIDER: Said = (
+    "!has(self.provider) || !has(self.port) && !has(self.path)",
+    "port and path are for reading from the pods; with a provider Prometheus has its own: remove either",
+);
+
 /// How failures are told.
 pub const FAILURES: Said = (
     "has(self.metric) ? !has(self.label) && !has(self.matches) : has(self.label) && has(self.matches)",

@@ -228,6 +228,7 @@ pub(super) fn alone(service: ProductionService, config_maps: BTreeMap<String, Co
         operator_namespace: operator_namespace.to_owned(),
         replicas_manager: None,
         refused: None,
+        providers: None,
         judge: None,
         measured: None,
         around: Around::default(),

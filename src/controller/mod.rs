@@ -14,11 +14,13 @@ pub mod clock;
 pub mod endpoints;
 pub mod error;
 pub mod events;
+pub mod exchange;
 pub mod lease;
 pub mod measure;
 pub mod notes;
 pub mod object;
 pub mod observe;
+pub mod prometheus;
 pub mod queue;
 pub mod reconcile;
 pub mod telemetry;
@@ -43,6 +45,7 @@ use events::Events;
 use lease::{Elector, LeaseSettings};
 use measure::Pods;
 use notes::Notes;
+use prometheus::Providers;
 use queue::Queue;
 use telemetry::Telemetry;
 use watches::Progress;
@@ -73,6 +76,8 @@ pub struct Settings {
     pub operator_namespace: String,
     /// Name of this replica in events.
     pub instance: String,
+    /// Prometheus servers that specs may name.
+    pub providers: Providers,
 }
 
 /// What a reconcile has at hand.
@@ -98,7 +103,7 @@ impl Context {
         let access = Arc::new(Access::new(client, telemetry.clone()));
         Ok(Self {
             events: Events::start(access.clone(), settings.instance.clone()),
-            pods: Arc::new(Pods::new(telemetry.clone())),
+            pods: Arc::new(Pods::new(settings.providers.clone(), telemetry.clone())),
             cache: Cache::default(),
             queue: Arc::new(Queue::default()),
             notes: Notes::default(),

@@ -117,6 +117,7 @@ async fn assemble(context: &Context, key: &Key, family: Family) -> Result<Observ
             operator_namespace: context.settings.operator_namespace.clone(),
             replicas_manager,
             refused: note.refused,
+            providers: Some(context.settings.providers.scrape_intervals()),
             judge: note.judge.filter(|_| same_rollout),
             measured: note.measured.filter(|_| same_rollout),
             around: Around { neighbours: family.neighbours, approvals_verified: context.settings.approvals_verified },

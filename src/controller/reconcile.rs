@@ -158,7 +158,7 @@ fn measure(context: &Arc<Context>, key: &Key, snapshot: &Snapshot, requests: Vec
         let (context, key) = (context.clone(), key.clone());
         tokio::spawn(async move {
             // As a task of its own: even a panic in it ends the round.
-            let scrape = measure::bounded(tokio::spawn(context.pods.clone().round(requests))).await;
+            let scrape = measure::bounded(tokio::spawn(context.pods.clone().round(key.namespace.clone(), requests))).await;
             context.notes.with(&key, |note| {
                 note.measuring = false;
                 if note.rollout == rollout

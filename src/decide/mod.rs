@@ -71,12 +71,16 @@ pub fn due(snapshot: &Snapshot, now: Timestamp) -> Vec<Request> {
     let Some(metrics) = plan.metrics.clone().filter(|_| next <= now) else { return Vec::new() };
     // Each revision answers where its own ports are.
     let own = |revision: &String| snapshot.records.get(revision).and_then(|record| plan::metrics_of(&plan, &record.spec.ports));
+    let latency = plan.settings.objectives.iter().any(|objective| matches!(objective.kind, analysis::ObjectiveKind::Latency { .. }));
     let ready = snapshot.pods.iter().filter(|pod| pod.state.ready && !pod.state.terminating);
     ready
         .filter_map(|pod| {
             let metrics = own(&pod.state.revision).unwrap_or_else(|| metrics.clone());
             Some(Request {
                 pod: pod.state.pod.clone(),
+                name: pod.state.name.clone(),
+                provider: metrics.provider,
+                latency,
                 revision: pod.state.revision.clone(),
                 ip: pod.ip.clone()?,
                 port: metrics.port,

@@ -1,5 +1,7 @@
 //! Spec → [`Plan`]: every default filled in, every contradiction named. The only home of defaults.
 
+use std::collections::BTreeMap;
+
 use crate::api::analysis::OnNoEvidence;
 use crate::api::pod::Port;
 use crate::api::rollout::Strategy;
@@ -29,6 +31,8 @@ const TOLERANCE: f64 = 0.001;
 const MIN_REQUESTS: i32 = 200;
 const WARM_UP_SECONDS: i32 = 30;
 const INTERVAL_SECONDS: i32 = 5;
+/// Least seconds between two measurements where Prometheus is the source.
+const PROVIDER_INTERVAL_SECONDS: i64 = 15;
 /// Seconds that a pod waits, still answering, before SIGTERM.
 pub const DRAIN_SECONDS: i32 = 5;
 /// Seconds from the end's announcement to SIGKILL.
@@ -72,7 +76,9 @@ pub struct Plan {
 /// Where the app's metrics are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricsEndpoint {
-    /// Number of the port.
+    /// The Prometheus that knows them, by its name; `None`: the pods are asked.
+    pub provider: Option<String>,
+    /// Number of the port; 0 with a provider.
     pub port: u16,
     /// Path, with its leading slash.
     pub path: String,
@@ -236,7 +242,8 @@ pub fn plan(snapshot: &Snapshot) -> Result<Plan, Vec<Refusal>> {
     let mut refusals = revision::refusals(&service.spec, &snapshot.config_maps);
     let revision = revision::identity(&service.spec, &snapshot.config_maps);
     let replicas = replicas(snapshot);
-    let plan = plan_of(service, &service.spec, revision, replicas, &mut refusals);
+    let mut plan = plan_of(service, &service.spec, revision, replicas, &mut refusals);
+    refusals.extend(by_provider(&mut plan, snapshot.providers.as_ref()));
     let checked_at = service.spec.scaling.as_ref().map_or(replicas, |scaling| scaling.max_replicas);
     let at = Plan { replicas: checked_at, ..plan.clone() };
     if let Way::Canary { steps } = &plan.way
@@ -262,7 +269,22 @@ pub fn plan_of_record(snapshot: &Snapshot, revision: &str, spec: &ProductionServ
     // What deleting the service does is nothing that was accepted together with an image: the present word counts, or an app that was to be
     // left behind would go.
     let spec = ProductionServiceSpec { deletion_policy: snapshot.service.spec.deletion_policy, ..spec.clone() };
-    plan_of(&snapshot.service, &spec, revision.to_owned(), replicas(snapshot), &mut Vec::new())
+    let mut plan = plan_of(&snapshot.service, &spec, revision.to_owned(), replicas(snapshot), &mut Vec::new());
+    by_provider(&mut plan, snapshot.providers.as_ref());
+    plan
+}
+
+/// Prometheus shows nothing new before its next scrape. A name that the operator does not know is refused.
+fn by_provider(plan: &mut Plan, known: Option<&BTreeMap<String, i64>>) -> Option<Refusal> {
+    let name = plan.metrics.as_ref()?.provider.as_ref()?;
+    let seconds = known.map_or(Some(&0), |known| known.get(name)).copied();
+    plan.settings.interval_seconds = plan.settings.interval_seconds.max(PROVIDER_INTERVAL_SECONDS).max(seconds.unwrap_or_default());
+    let names = || known.into_iter().flatten().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    seconds.is_none().then(|| {
+        let all = names();
+        let all = if all.is_empty() { "it knows none" } else { &all };
+        Refusal::new("UnknownProvider", format!("spec.observability.metrics.provider: the operator knows no {name:?} ({all}); ask who runs plimsoll to add it to its providers"))
+    })
 }
 
 fn plan_of(
@@ -404,6 +426,13 @@ fn metrics(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Option<
     if spec.objectives.is_empty() {
         return None;
     }
+    let reading = Reading::of(&metrics).unwrap_or_else(|why| {
+        refusals.push(Refusal::new("InvalidMetrics", format!("spec.observability.metrics.{why}")));
+        Reading::default()
+    });
+    if metrics.provider.is_some() {
+        return Some(MetricsEndpoint { provider: metrics.provider, port: 0, path: String::new(), reading });
+    }
     let Some(port) = port else {
         if metrics.port.is_none() {
             refusals.push(Refusal::new(
@@ -413,11 +442,8 @@ fn metrics(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Option<
         }
         return None;
     };
-    let reading = Reading::of(&metrics).unwrap_or_else(|why| {
-        refusals.push(Refusal::new("InvalidMetrics", format!("spec.observability.metrics.{why}")));
-        Reading::default()
-    });
     Some(MetricsEndpoint {
+        provider: None,
         port: u16::try_from(port.port).unwrap_or_default(),
         path: metrics.path.unwrap_or_else(|| METRICS_PATH.to_owned()),
         reading,

@@ -148,6 +148,8 @@ pub struct Snapshot {
     pub replicas_manager: Option<String>,
     /// What the API server said to the last write, if it refused it and will again.
     pub refused: Option<String>,
+    /// Prometheus servers that the operator knows, by name, with the seconds between two of their scrapes. `None`: not known here, any may be meant.
+    pub providers: Option<BTreeMap<String, i64>>,
     /// The judge of the rollout that is on, kept from the last decision. Absent after a restart: it is resumed from status.
     pub judge: Option<Judge>,
     /// When the pods were last asked for their metrics in this rollout.
@@ -165,13 +167,19 @@ pub struct Around {
     pub approvals_verified: bool,
 }
 
-/// A request to one pod's metrics that is due.
+/// A request for one pod's metrics that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The pod's uid.
     pub pod: String,
+    /// Its name.
+    pub name: String,
     /// Its revision.
     pub revision: String,
+    /// The Prometheus to ask, by its name; `None`: the pod itself.
+    pub provider: Option<String>,
+    /// Whether its histogram is of interest.
+    pub latency: bool,
     /// Address to connect to.
     pub ip: String,
     /// Port to connect to.

@@ -3,8 +3,6 @@
 //! After every second the decision is made until nothing changes any more: a decision that does not come to rest fails the test (invariant 12),
 //! and so does a message that is empty, a write that takes capacity away (1), or a front Service that selects nobody (2).
 
-mod gates;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{Timestamp, ToSpan as _};
@@ -62,6 +60,7 @@ impl World {
             operator_namespace: "plimsoll-system".into(),
             replicas_manager: None,
             refused: None,
+            providers: None,
             judge: None,
             measured: None,
             around: crate::decide::Around::default(),

@@ -74,9 +74,7 @@ fn pick<'a, T>(random: &mut Random, from: &'a [T]) -> &'a T {
 
 fn service(random: &mut Random) -> Value {
     let soak = random.between(5, 40);
-    let strategy = if random.happens(0.2) {
-        json!({"blueGreen": {"soakSeconds": soak, "warmReplicas": *pick(random, &["100%", "50%"])}})
-    } else if random.happens(0.6) {
+    let strategy = if random.happens(0.6) {
         let second = random.happens(0.5).then(|| json!({"weight": 50, "soakSeconds": soak}));
         let steps: Vec<Value> = [json!({"weight": random.between(1, 40), "soakSeconds": soak})].into_iter().chain(second).collect();
         json!({"canary": {"steps": steps}})
@@ -89,7 +87,7 @@ fn service(random: &mut Random) -> Value {
         "progressDeadlineSeconds": random.between(60, 180),
         "analysis": {"minRequests": 50, "intervalSeconds": 15, "onNoEvidence": *pick(random, &["hold", "hold", "rollBack", "promote"])},
     });
-    if rollout["strategy"]["rolling"].is_object() && random.happens(0.5) {
+    if rollout["strategy"]["canary"].is_null() && random.happens(0.5) {
         rollout["surge"] = (*pick(random, &[json!(1), json!("50%"), json!("100%")])).clone();
     }
     let mut service = json!({

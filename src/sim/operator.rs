@@ -200,6 +200,7 @@ impl Operator {
             operator_namespace: "plimsoll-system".into(),
             replicas_manager: None,
             refused: None,
+            providers: None,
             judge: self.judge.clone(),
             measured: self.measured,
             around: Around { neighbours: world.neighbours(), approvals_verified: true },

@@ -161,13 +161,18 @@ pub struct Auditor {
 impl Auditor {
     /// What was violated so far, in the order in which it happened.
     pub fn violations(&self) -> Vec<Violation> {
+        replay::replay(&self.changes())
+    }
+
+    /// Every change in the namespace so far, in the order in which the API server made them.
+    pub(crate) fn changes(&self) -> Vec<Seen> {
         let mut changes: Vec<Seen> = {
             let all = self.recorder.0.lock().unwrap();
             all.iter().filter(|seen| seen.object["metadata"]["namespace"] == self.namespace.as_str()).cloned().collect()
         };
         // A relist repeats what is known; the sort is stable, and the repetition changes nothing.
         changes.sort_by_key(|seen| seen.version);
-        replay::replay(&changes)
+        changes
     }
 }
 

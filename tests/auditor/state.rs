@@ -39,7 +39,11 @@ pub fn needed(kind: Kind, mut object: Value) -> Value {
         .collect();
     object["metadata"]["managedFields"] = managers.into();
     match kind {
-        Kind::Pod => json!({ "metadata": object["metadata"], "status": { "conditions": object["status"]["conditions"] } }),
+        Kind::Pod => {
+            let containers = object["status"]["containerStatuses"].as_array().into_iter().flatten();
+            let restarts: i64 = containers.filter_map(|container| container["restartCount"].as_i64()).sum();
+            json!({ "metadata": object["metadata"], "status": { "conditions": object["status"]["conditions"], "restarts": restarts } })
+        }
         Kind::ConfigMap | Kind::Secret | Kind::EndpointSlice => json!({ "metadata": object["metadata"] }),
         _ => object,
     }

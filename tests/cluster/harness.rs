@@ -33,12 +33,17 @@ pub struct Scenario {
     pub objects: Objects,
     kubeconfig: PathBuf,
     serves: &'static [&'static str],
+    oversight: Oversight,
+}
+
+/// Looks over the operator's shoulder until the scenario's end.
+struct Oversight {
     auditor: Auditor,
     /// Rules that the scenario itself breaks, in this order.
     planted: Mutex<Vec<&'static str>>,
 }
 
-impl Drop for Scenario {
+impl Drop for Oversight {
     /// The auditor has to have seen what was planted, and nothing else.
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -52,7 +57,7 @@ impl Drop for Scenario {
             violations = self.auditor.violations();
         }
         let rules: Vec<_> = violations.iter().map(|violation| violation.rule).collect();
-        assert_eq!(rules, planted, "the auditor saw in {}:\n{}", self.namespace, lines(&violations));
+        assert_eq!(rules, planted, "what the auditor saw, and what was planted:\n{}", lines(&violations));
     }
 }
 
@@ -89,12 +94,13 @@ impl Scenario {
         bed.kubectl_with_input(&["apply", "--filename=-"], &rights).await.expect("the chart's rights");
         let kubeconfig = bed.kubeconfig_for_service_account(namespace, namespace).await.expect("a kubeconfig");
         let objects = Objects::of(bed, namespace).await;
-        Self { bed, namespace, objects, kubeconfig, serves, auditor: recorder(bed).audit(namespace), planted: Mutex::default() }
+        let oversight = Oversight { auditor: recorder(bed).audit(namespace), planted: Mutex::default() };
+        Self { bed, namespace, objects, kubeconfig, serves, oversight }
     }
 
     /// Says that what the scenario does next to the operator's objects, behind its back, breaks this rule: the auditor has to see it.
     pub fn plant(&self, rule: &'static str) {
-        self.planted.lock().unwrap().push(rule);
+        self.oversight.planted.lock().unwrap().push(rule);
     }
 
     /// The user that the operator is in the audit log.

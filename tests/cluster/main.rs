@@ -10,7 +10,6 @@ mod admission;
 mod auditor;
 mod docs;
 mod drift;
-mod gates;
 mod harness;
 mod hostile;
 mod objects;

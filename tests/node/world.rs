@@ -23,7 +23,7 @@ struct World {
     runtime: Runtime,
     bed: Mutex<Option<Bed>>,
     shared: Shared,
-    /// Held alone by scenarios that take the node from all others.
+    /// Held alone by scenarios that take the node or the operator from all others.
     turn: RwLock<()>,
 }
 

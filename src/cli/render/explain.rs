@@ -228,18 +228,27 @@ fn judging(rows: &mut Rows, plan: &Plan) {
     rows.given("analysis.onNoEvidence", text(&word), on_no_evidence.is_some(), "when a step's deadline passes without enough requests");
     let metrics = plan.spec.observability.clone().and_then(|observability| observability.metrics).unwrap_or_default();
     if let Some(endpoint) = &plan.metrics {
-        rows.given(
-            "observability.metrics.port",
-            endpoint.port.to_string(),
-            metrics.port.is_some(),
-            "the port called metrics, else the first one",
-        );
-        rows.given(
-            "observability.metrics.path",
-            endpoint.path.clone(),
-            metrics.path.is_some(),
-            "asked of each pod itself, during a rollout only",
-        );
+        if let Some(provider) = &endpoint.provider {
+            rows.given(
+                "observability.metrics.provider",
+                provider.clone(),
+                true,
+                "the Prometheus that is asked, one that the operator knows",
+            );
+        } else {
+            rows.given(
+                "observability.metrics.port",
+                endpoint.port.to_string(),
+                metrics.port.is_some(),
+                "the port called metrics, else the first one",
+            );
+            rows.given(
+                "observability.metrics.path",
+                endpoint.path.clone(),
+                metrics.path.is_some(),
+                "asked of each pod itself, during a rollout only",
+            );
+        }
         if let Some(custom) = &metrics.custom {
             rows.given("observability.metrics.custom.requests", custom.requests.clone(), true, "names of the metrics");
         } else {

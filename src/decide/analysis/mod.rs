@@ -14,6 +14,7 @@
 
 pub mod convention;
 pub mod exposition;
+pub mod prometheus;
 pub mod signals;
 pub use crate::api::analysis_state as state;
 

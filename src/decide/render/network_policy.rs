@@ -17,7 +17,7 @@ use crate::decide::snapshot::{Kind, ObjectKey};
 pub fn network_policy(plan: &Plan, network: &Network, serving: &[&[Port]], operator_namespace: &str) -> Value {
     let own_pods = json!({"podSelector": {"matchLabels": selector(&plan.name, None)}});
     let every_port = service_ports(serving);
-    let operator = plan.metrics.as_ref().map(|metrics| {
+    let operator = plan.metrics.as_ref().filter(|metrics| metrics.provider.is_none()).map(|metrics| {
         // Each revision answers where its own ports are, for as long as it is compared.
         let own = serving.iter().filter_map(|ports| metrics_of(plan, ports)).map(|metrics| metrics.port);
         let ports: BTreeSet<u16> = own.chain([metrics.port]).collect();

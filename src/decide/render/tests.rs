@@ -36,6 +36,7 @@ fn snapshot(spec: &str) -> Snapshot {
         operator_namespace: "plimsoll-system".into(),
         replicas_manager: None,
         refused: None,
+        providers: None,
         judge: None,
         measured: None,
         around: crate::decide::Around::default(),

@@ -22,11 +22,9 @@ const DECIDED: Duration = Duration::from_secs(360);
 
 /// All of them.
 pub fn all() -> Vec<Trial> {
-    // Those that take longest begin; the last one waits for all others.
+    // Those that take longest begin; the last ones wait for all others.
     vec![
         scenario("autoscaler-scales-by-processor-load", Shared, autoscaling::processor_load),
-        // The other rollouts have to bear it, as they would in production.
-        scenario("killed-operator-goes-on-where-it-was", Shared, restart::killed),
         scenario("config-is-rolled-back-with-its-revision", Shared, config::rolled_back),
         scenario("image-that-runs-as-root-is-told-the-remedy", Shared, users::runs_as_root),
         scenario("image-that-names-its-user-is-told-the-remedy", Shared, users::names_its_user),
@@ -35,6 +33,7 @@ pub fn all() -> Vec<Trial> {
         scenario("unpullable-image-is-rolled-back", Shared, pods::unpullable_image),
         scenario("out-of-memory-is-rolled-back", Shared, pods::out_of_memory),
         scenario("pods-run-under-restricted", Shared, users::restricted),
+        scenario("killed-operator-goes-on-where-it-was", Alone, restart::killed),
         scenario("node-drains-while-the-candidate-is-broken", Alone, drain::broken_candidate),
     ]
 }

@@ -220,14 +220,14 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
         }
         Move::Begin => {
             progress.sentence = format!("{} may begin", progress.revision);
-            let stage = if state.memory.stable.is_none() {
+            let entered = if state.memory.stable.is_none() {
                 Stage::Starting
             } else if plan.replicas == 0 {
                 Stage::Draining
             } else {
                 Stage::Shifting
             };
-            enter(&mut progress, stage);
+            enter(&mut progress, entered);
         }
         // Nothing was made yet, so there is nothing to go back from.
         Move::GoBack(cause) if progress.stage == Stage::Gated => {

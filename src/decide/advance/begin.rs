@@ -56,15 +56,15 @@ pub fn begin(input: &Input<'_>, state: &mut Advanced) {
     state.events.push(Event::normal("RolloutStarted", format!("{revision} is rolled out beside {stable}, attempt {attempt}")));
     // Where nothing serves nothing can be watched, and nothing has to be: the next pods are the new revision's.
     let empty = input.plan.replicas == 0;
-    let stage = if gates::before_the_start(input.plan, false, input.now) {
+    let entered = if gates::before_the_start(input.plan, false, input.now) {
         Stage::Gated
     } else if empty {
         Stage::Draining
     } else {
         Stage::Shifting
     };
-    let progress = started(input, attempt, stage);
-    let at_once = stage == Stage::Draining;
+    let progress = started(input, attempt, entered);
+    let at_once = entered == Stage::Draining;
     let sentence =
         if at_once { format!("{revision} takes the place of {stable} at once: there are 0 replicas") } else { progress.sentence };
     state.memory.progress = Some(Progress { sentence, ..progress });
@@ -84,13 +84,12 @@ pub fn retried(input: &Input<'_>, revision: &str, attempt: i32) -> Option<i32> {
 
 fn started(input: &Input<'_>, attempt: i32, stage: Stage) -> Progress {
     let now = Moment(input.now);
-    let sentence = match stage {
-        Stage::Gated => format!("{} waits before its first pod", input.plan.revision),
-        _ => {
-            let pods = if stage == Stage::Starting { input.plan.replicas } else { input.plan.shape(0).candidate };
-            let until = deadline(input).0.strftime("%H:%M:%S");
-            format!("{}: 0 of {pods} pods are ready, waiting until {until} for one more", input.plan.revision)
-        }
+    let sentence = if stage == Stage::Gated {
+        format!("{} waits before its first pod", input.plan.revision)
+    } else {
+        let pods = if stage == Stage::Starting { input.plan.replicas } else { input.plan.shape(0).candidate };
+        let until = deadline(input).0.strftime("%H:%M:%S");
+        format!("{}: 0 of {pods} pods are ready, waiting until {until} for one more", input.plan.revision)
     };
     Progress {
         id: format!("{}-{attempt}", input.plan.revision),

@@ -222,8 +222,8 @@ fn look(gate: &PlannedGate, snapshot: &Snapshot, progress: &mut Progress, passag
 fn approval(gate: &PlannedGate, count: i32, progress: &Progress) -> Standing {
     let given: Vec<&Approval> = progress.approvals.iter().filter(|approval| approval.gate == gate.name).collect();
     let people: BTreeSet<&str> = given.iter().map(|approval| approval.by.as_str()).collect();
-    let named = |approval: &&Approval| format!("{}{}", approval.by, if approval.verified { "" } else { " (unverified)" });
-    let names = given.iter().map(named).collect::<Vec<_>>().join(", ");
+    let word = |approval: &&Approval| format!("{}{}", approval.by, if approval.verified { "" } else { " (unverified)" });
+    let names = given.iter().map(word).collect::<Vec<_>>().join(", ");
     let enough = usize::try_from(count).is_ok_and(|count| people.len() >= count);
     if enough {
         return Standing::Open(format!("approved by {names}"));

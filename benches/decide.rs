@@ -13,7 +13,7 @@ use jiff::{Timestamp, ToSpan as _};
 use plimsoll::api::status::Stage;
 use plimsoll::api::{ProductionService, ProductionServiceSpec};
 use plimsoll::decide::analysis::{Counters, PodSample, PodState, Scrape, Source, convention};
-use plimsoll::decide::{Child, Kind, Pod, Record, Snapshot, Write, decide};
+use plimsoll::decide::{Around, Child, Kind, Pod, Record, Snapshot, Write, decide};
 
 const SPEC: &str = r#"{"image": "registry.example/shop:1", "replicas": 3, "ports": [{"name": "http", "port": 8080}],
     "objectives": [{"name": "availability", "errorRate": {"atMost": "1%"}}], "network": {"policy": "isolated"},
@@ -141,8 +141,11 @@ fn settled(name: &str, now: Timestamp) -> Snapshot {
         pull_secrets: Vec::new(),
         operator_namespace: "plimsoll-system".into(),
         replicas_manager: None,
+        refused: None,
+        providers: None,
         judge: None,
         measured: None,
+        around: Around::default(),
     };
     for _ in 0..20 {
         let decision = decide(&snapshot, &None, now);

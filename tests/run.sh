@@ -1,72 +1,120 @@
 #!/usr/bin/env bash
 # Runs every test, level by level, and says how many ran at each. The last line is "N passed, N failed"; fails if anything failed.
+#
+# Most tests wait for a cluster most of the time, so rows of levels run side by side: one with the real node, of which a machine has one,
+# one that listens to a settled cluster, and one with all the rest. What they print is shown level by level, as if one ran after the other.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
-log=$(mktemp); trap 'rm -f "$log"' EXIT
-summary=(); passed=0; failed=0
+work=$(mktemp -d); rows=(); summary=(); passed=0; failed=0
+# A row is a group of processes of its own: it does not end with ctrl-C by itself.
+set -m
+end() { for row in "${rows[@]}"; do kill -TERM -- "-$row" 2>/dev/null; done; wait; rm -rf "$work"; }
+trap end EXIT
+trap 'exit 130' INT TERM
 
 # Results of cargo ("test result: ok. 4 passed; 0 failed; 1 ignored; …") and of go ("--- PASS: TestName"), counted from the log: "P F I".
 count() {
     awk '
         /^test result: / { for (i = 1; i < NF; i++) { if ($(i+1) == "passed;") p += $i; if ($(i+1) == "failed;") f += $i; if ($(i+1) == "ignored;") s += $i } }
         /^--- PASS: / { p++ } /^--- FAIL: / { f++ } /^--- SKIP: / { s++ }
-        END { print p + 0, f + 0, s + 0 }' "$log"
-}
-
-# level NAME WHAT FOLDER COMMAND…: a command that fails without a failed test (it did not compile, it crashed) counts as one failure.
-level() {
-    local name=$1 what=$2 folder=$3 begun=$SECONDS status p f s; shift 3
-    echo; echo "=== $name: $what"
-    (cd "$folder" && "$@") 2>&1 | tee "$log"; status=${PIPESTATUS[0]}
-    read -r p f s < <(count)
-    if [ "$status" != 0 ] && [ "$f" = 0 ]; then f=1; fi
-    add "$name" "$p" "$f" "$s" "$((SECONDS - begun)) s"
+        END { print p + 0, f + 0, s + 0 }' "$1"
 }
 
 add() {
     local skipped=""; [ "$4" = 0 ] || skipped=", $4 not run"
-    summary+=("$(printf '%-12s %5d passed, %d failed%s  (%s)' "$1" "$2" "$3" "$skipped" "$5")")
+    summary+=("$(printf '%-12s %5d passed, %d failed%s  (%s s)' "$1" "$2" "$3" "$skipped" "$5")")
     passed=$((passed + $2)); failed=$((failed + $3))
-}
-
-# Jest's "Tests: 11 passed, 11 total" is said as cargo says it.
-npm_test() {
-    npm ci --no-audit --no-fund --loglevel=error && npm test --silent 2>&1 | tee /dev/stderr |
-        awk '/^Tests:/ { for (i = 2; i < NF; i++) { if ($(i+1) ~ /^passed/) p = $i; if ($(i+1) ~ /^failed/) f = $i } }
-             END { printf "test result: %s. %d passed; %d failed; 0 ignored\n", f ? "FAILED" : "ok", p, f; exit (f > 0 || p == 0) }'
 }
 
 # step NAME COMMAND…: something that passes or fails as a whole.
 step() {
     local name=$1 begun=$SECONDS; shift
     echo; echo "=== $name: $*"
-    if "$@"; then add "$name" 1 0 0 "$((SECONDS - begun)) s"; else add "$name" 0 1 0 "$((SECONDS - begun)) s"; fi
+    if "$@"; then add "$name" 1 0 0 "$((SECONDS - begun))"; else add "$name" 0 1 0 "$((SECONDS - begun))"; fi
+}
+
+# level NAME FOLDER COMMAND…: one level of a row. Its status and seconds are written last, and at once.
+level() {
+    local name=$1 folder=$2 begun=$SECONDS status; shift 2
+    (cd "$folder" && "$@") >"$work/$name.log" 2>&1; status=$?
+    echo "$status $((SECONDS - begun))" >"$work/$name.new"
+    mv "$work/$name.new" "$work/$name.end"
+}
+
+# show NAME WHAT: what a level prints, as it prints it, and its counts. A command that fails without a failed test (it crashed, a test
+# could not be found) counts as one failure.
+show() {
+    local name=$1 log=$work/$1.log ended=false shown=0 size status seconds p f s
+    echo; echo "=== $name: $2"
+    until $ended; do
+        [ -e "$work/$name.end" ] && ended=true
+        size=$(stat --format=%s "$log" 2>/dev/null || echo 0)
+        if [ "$size" -gt "$shown" ]; then tail --bytes="+$((shown + 1))" "$log" | head --bytes="$((size - shown))"; shown=$size; fi
+        $ended || sleep 0.3
+    done
+    read -r status seconds <"$work/$name.end"
+    read -r p f s < <(count "$log")
+    if [ "$status" != 0 ] && [ "$f" = 0 ]; then f=1; fi
+    add "$name" "$p" "$f" "$s" "$seconds"
+}
+
+root() { [ "$(id -u)" = 0 ]; }
+
+node_and_npm() { command -v node >/dev/null && command -v npm >/dev/null; }
+
+# Jest's "Tests: 1 failed, 11 passed, 12 total" is said as cargo says it.
+npm_test() {
+    npm ci --no-audit --no-fund --loglevel=error || return
+    npm test --silent 2>&1 | awk '
+        { print }
+        /^Tests:/ { for (i = 2; i < NF; i++) { if ($(i+1) ~ /^passed/) p = $i; if ($(i+1) ~ /^failed/) f = $i } }
+        END { printf "test result: %s. %d passed; %d failed; 0 ignored\n", f ? "FAILED" : "ok", p, f; exit (f > 0 || p == 0) }'
 }
 
 step format cargo fmt --all --check
 step lints cargo clippy --workspace --all-targets -- -D warnings
-level unit "tables, properties, worked examples; no I/O" . cargo test --workspace --lib --bins --no-fail-fast
-level integration "timelines, invariants, definition, chart, command line" . cargo test --workspace --test it
-level apps "the demo's own programs" examples/apps go test -v ./...
-if command -v npm >/dev/null; then
-    level nestjs "the NestJS example's own tests" examples/apps/nestjs npm_test
-else
-    summary+=("$(printf '%-12s     0 run: the NestJS example needs node and npm' nestjs)")
-fi
-level bed "the test bed itself, control plane and gateway" . cargo test --workspace --test control_plane --test gateway
-level cluster "a real control plane with fake nodes" . cargo test --workspace --test cluster -- --test-threads=4
-# Without root these are counted as not run.
-level node "pods that really run, crash and are killed" . cargo test --workspace --test node
-level demo "the demo in a user's cluster" . cargo test --workspace --test users_cluster
-if [ "$(id -u)" = 0 ]; then
-    level bed-node "the test bed itself, real node" . cargo test --workspace --test real_node
-else
-    summary+=("$(printf '%-12s     0 run: a real node needs root' bed-node)")
-fi
+step build cargo test --workspace --no-run
+# The first time this takes minutes, and nothing shall wait for it unseen. Whatever cannot be built, the tests that need it say once more.
+echo; echo "=== parts of the test bed"
+"${CARGO_TARGET_DIR:-target}/debug/plimsoll-bed" build
 
-echo; echo "=== summary"
+{
+    level unit . cargo test --workspace --lib --bins --no-fail-fast
+    level integration . cargo test --workspace --test it
+    level apps examples/apps go test -v ./...
+    level grpc-app examples/apps/grpcshop go test -v ./...
+    if node_and_npm; then level nestjs examples/apps/nestjs npm_test; fi
+    level bed . cargo test --workspace --test control_plane --test gateway
+    level cluster . cargo test --workspace --test cluster -- --test-threads=6 --skip silence
+} &
+rows+=($!)
+level silence . cargo test --workspace --test cluster -- silence &
+rows+=($!)
+{
+    # Without root these are counted as not run.
+    level node . cargo test --workspace --test node
+    # The demo judges how fast its shop answers: nothing else shall run meanwhile.
+    until [ -e "$work/cluster.end" ] && [ -e "$work/silence.end" ]; do sleep 1; done
+    level demo . cargo test --workspace --test users_cluster
+    if root; then level bed-node . cargo test --workspace --test real_node; fi
+} &
+rows+=($!)
+
+show unit "tables, properties, worked examples; no I/O"
+show integration "timelines, invariants, definition, chart, command line"
+show apps "the demo's own programs"
+show grpc-app "its gRPC variant"
+if node_and_npm; then show nestjs "the NestJS app"; else summary+=("$(printf '%-12s     0 run: the NestJS app needs node and npm' nestjs)"); fi
+show bed "the test bed itself, control plane and gateway"
+show cluster "a real control plane with fake nodes"
+show silence "what 200 settled services cost their API server"
+show node "pods that really run, crash and are killed"
+show demo "the demo in a user's cluster"
+if root; then show bed-node "the test bed itself, real node"; else summary+=("$(printf '%-12s     0 run: a real node needs root' bed-node)"); fi
+
+echo; echo "=== summary, after $SECONDS s"
 printf '%s\n' "${summary[@]}"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -45,7 +45,7 @@ pub struct ObjectiveState {
     /// The objective's name.
     #[schemars(length(max = 63))]
     pub name: String,
-    /// Requests in this step: the candidate's, bad ones of these, stable's.
+    /// Requests in this step: the candidate's, bad ones of these, stable's, bad ones of these; seconds measured since they were enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<Numbers>,
     /// Stable before the first weight: requests, bad ones (errors only), seconds, pod-seconds.

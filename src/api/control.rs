@@ -22,6 +22,26 @@ pub struct Control {
     /// Revision that was taken back and shall be tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// Approvals of gates of a rollout.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["revision", "gate", "by"]))]
+    pub approve: Vec<Approve>,
+}
+
+/// Somebody agrees to a gate of one revision's rollout. It stays agreed to when the entry is removed again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Approve {
+    /// The revision, ten hexadecimal digits.
+    #[schemars(length(min = 10, max = 10), regex(pattern = "^[0-9a-f]{10}$"))]
+    pub revision: String,
+    /// Name of the gate.
+    #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub gate: String,
+    /// Who agrees: the user name by which the API server knows the one who writes this entry. The chart's admission policy refuses any other;
+    /// where it is not installed, status says `unverified`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^\S+$"))]
+    pub by: String,
 }
 
 /// Moves a revision on without waiting for time or evidence.

@@ -17,8 +17,14 @@ pub struct Observability {
 /// The app's own Prometheus metrics.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, kube::KubeSchema)]
 #[x_kube(validation = rules::CONVENTION)]
+#[x_kube(validation = rules::PROVIDER)]
 #[serde(rename_all = "camelCase")]
 pub struct Metrics {
+    /// Read them from this Prometheus instead of from the pods: one that the operator knows under this name. It has to scrape the pods with the
+    /// labels `namespace` and `pod`. Port and path are its own affair then. A measurement takes at least 15 seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub provider: Option<String>,
     /// Name of the port, out of `ports`. Default: the port called `metrics`, else the first one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 15))]

@@ -5,11 +5,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::analysis::Analysis;
+use super::gates::{Freeze, Gate, Window};
 use super::rules;
 use super::values::IntOrPercent;
 
 /// How a new revision takes the place of the old one. Every field has a default; the section may be absent.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = rules::BLUE_GREEN_SURGE)]
+#[x_kube(validation = rules::BLUE_GREEN_GATES)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
     /// The way of going from the old revision to the new one. Default: `rolling`.
@@ -30,23 +33,54 @@ pub struct Rollout {
     pub progress_deadline_seconds: Option<i32>,
     /// Pods that may exist beyond `replicas` during a rollout: a number, 1 to 1000, or a percentage of the replicas, `"1%"` to `"100%"`, rounded
     /// up to a whole pod. Less than 100% means that going back has to start pods first.
-    /// Default: 100% for canary, 25% for rolling.
+    /// Default: 100% for canary, 25% for rolling; blue-green has 100% and no other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub surge: Option<IntOrPercent>,
+    /// What has to be settled before the rollout begins, gets a weight, or is promoted. Default: nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub gates: Vec<Gate>,
+    /// Times of the week in which a rollout may begin, take a step or be promoted. Going back needs none, and a bake ends at any time. The very
+    /// first revision comes up at any time. Default: always.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    pub windows: Vec<Window>,
+    /// Times in which no rollout begins, takes a step or is promoted, whatever the windows say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub freezes: Vec<Freeze>,
 }
 
-/// One of `canary` and `rolling`.
+/// One of `canary`, `rolling` and `blueGreen`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "has(self.canary) != has(self.rolling)",
-    "message": "a strategy is one of canary and rolling: set exactly one",
+    "rule": "(has(self.canary) ? 1 : 0) + (has(self.rolling) ? 1 : 0) + (has(self.blueGreen) ? 1 : 0) == 1",
+    "message": "a strategy is one of canary, rolling and blueGreen: set exactly one",
 }]))]
 pub enum Strategy {
     /// A little traffic first, then more, in steps, each of which has to be passed.
     Canary(Canary),
     /// Slice by slice, each of the size of the surge, with a short look at each.
     Rolling(Rolling),
+    /// All at once: the new revision is brought up beside the old one, seen by a preview Service only, and then gets everything in one switch.
+    BlueGreen(BlueGreen),
+}
+
+/// All at once. Users never meet two versions. Service `<service>-preview` reaches the new revision from its first ready pod until the rollout is
+/// over; gates `at: start` stand before the switch, so that tests can be run against it. Needs room for twice the pods.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BlueGreen {
+    /// Pods of the new revision while only the preview reaches it: a number, 1 to 1000, or a percentage of the replicas, `"1%"` to `"100%"`,
+    /// rounded up, at most the replicas. For the switch it always has all of them. Default: 100%.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warm_replicas: Option<IntOrPercent>,
+    /// Seconds for which the new revision is watched behind the preview before the switch, 0 to 86400. Evidence is not needed there, since no user is
+    /// sent; what the preview's own traffic shows counts. Default: 60.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 86400))]
+    pub soak_seconds: Option<i32>,
 }
 
 /// A little traffic first, then more.

@@ -103,6 +103,24 @@ pub const STEPS: Said = (
     "each step's weight must be above the one before it: write for example 10, 25, 50",
 );
 
+/// Blue and green are both whole.
+pub const BLUE_GREEN_SURGE: Said = (
+    "!has(self.strategy) || !has(self.strategy.blueGreen) || !has(self.surge) || self.surge == '100%'",
+    "blueGreen keeps both revisions whole: remove surge",
+);
+
+/// The one switch has no weights on its way.
+pub const BLUE_GREEN_GATES: Said = (
+    "!has(self.strategy) || !has(self.strategy.blueGreen) || !has(self.gates) || self.gates.all(gate, !has(gate.at.beforeWeight))",
+    "blueGreen has no weights: put the gate at start or beforePromotion, both stand before the switch",
+);
+
+/// A gate is one thing.
+pub const GATE: Said = ("has(self.approval)", "say what the gate waits for: set approval");
+
+/// A window has a length.
+pub const WINDOW: Said = ("self.from != self.to", "from and to are the same: for a whole day write from: \"00:00\" and to: \"24:00\"");
+
 /// A range of addresses.
 pub const CIDR: Said = ("isCIDR(self)", "a cidr is a network in CIDR notation: write for example \"10.0.0.0/8\" or \"2001:db8::/32\"");
 
@@ -133,6 +151,12 @@ pub const AT_MOST: Said = (
 /// Names are one convention's or the app's own.
 pub const CONVENTION: Said =
     ("!has(self.custom) || !has(self.convention)", "convention and custom both say how requests are known: remove one of them");
+
+/// What a Prometheus knows, it has asked for by itself.
+pub const PROVIDER: Said = (
+    "!has(self.provider) || !has(self.port) && !has(self.path)",
+    "port and path are for reading from the pods; with a provider Prometheus has its own: remove either",
+);
 
 /// How failures are told.
 pub const FAILURES: Said = (

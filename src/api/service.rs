@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::Config;
 use super::control::Control;
+use super::gates::Dependency;
 use super::health::Health;
 use super::network::Network;
 use super::objective::{Objective, Observability};
@@ -170,6 +171,10 @@ pub struct ProductionServiceSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub objectives: Vec<Objective>,
+    /// Other `ProductionServices` of this namespace whose version has to be stable before a revision of this one begins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["service"]))]
+    pub depends_on: Vec<Dependency>,
     /// How a new revision takes the place of the old one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,

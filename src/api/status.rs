@@ -3,12 +3,13 @@
 //! `status.rollout` is memory: decisions are made from it and from what the cluster shows. Everything else is report, derived anew at
 //! each reconcile and never read back.
 
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::analysis_state::{AnalysisState, SignalMemory};
+use super::gates::{Approval, GateStatus};
 use super::measured::Measured;
+pub use super::values::Moment;
 
 /// What plimsoll sees and remembers. Written by the operator only.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,7 +30,7 @@ pub struct ProductionServiceStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub message: Option<String>,
-    /// The rollout's step, of how many: `2/3`. Absent when no rollout is on.
+    /// The rollout's step, of how many: `2/3`; `preview` before a blue-green switch. Absent when no rollout is on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub step: Option<String>,
@@ -165,7 +166,7 @@ pub struct Quarantined {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Effective {
-    /// `canary` or `rolling`.
+    /// `canary`, `rolling` or `blueGreen`.
     #[schemars(length(max = 16))]
     pub strategy: String,
     /// The steps, each as "weight% for soak s", or the slices.
@@ -250,7 +251,8 @@ pub struct Progress {
     pub started: Moment,
     /// The step, counted from 0; as many as there are steps means full.
     pub step: i32,
-    /// What is being done in the step. `Starting`: the very first revision comes up. `Shifting`: pods come up until the step's weight is in force.
+    /// What is being done in the step. `Gated`: gates, windows or other services are waited for before the first pod. `Starting`: the very first
+    /// revision comes up. `Shifting`: pods come up until the step's weight is in force.
     /// `Soaking`: the step is watched. `Baking`: the candidate has got all it shall get and is watched further. `RollingBack`: stable gets its
     /// pods back, then the traffic. `Draining`: pods that lost the traffic finish what they have.
     pub stage: Stage,
@@ -263,6 +265,14 @@ pub struct Progress {
     pub deadline: Moment,
     /// Most ready pods of the candidate seen so far.
     pub ready_high_water: i32,
+    /// Approvals for this revision, each from the moment at which it was first seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 40))]
+    pub approvals: Vec<Approval>,
+    /// Gates that were reached so far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub gates: Vec<GateStatus>,
     /// The command to go on, until it has been carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ordered: Option<Command>,
@@ -291,6 +301,8 @@ pub struct Progress {
 /// What is being done in a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Stage {
+    /// Gates, windows or other services are waited for; the revision has no pod yet.
+    Gated,
     /// The very first revision comes up; there is nothing to go back to.
     Starting,
     /// Pods come up until the step's weight is in force.
@@ -310,7 +322,7 @@ pub enum Stage {
 #[serde(rename_all = "camelCase")]
 pub struct Cause {
     /// Why, in one word. `Analysis`: the numbers are worse than the running revision's. `Signal`: pods crash, are killed, cannot be pulled or
-    /// lose their readiness. `ProgressDeadline`: they did not become ready in time. `Abort`: by command. `Superseded`: the spec went on to a
+    /// lose their readiness. `ProgressDeadline`: they did not become ready in time. `Gate`: a gate did not let it through. `Abort`: by command. `Superseded`: the spec went on to a
     /// third revision. `Reverted`: it went back to the stable one.
     pub reason: CauseReason,
     /// Why, in one sentence.
@@ -327,6 +339,8 @@ pub enum CauseReason {
     Signal,
     /// The pods did not become ready in time.
     ProgressDeadline,
+    /// A gate did not let it through.
+    Gate,
     /// `control.abort`.
     Abort,
     /// The spec went on to a third revision.
@@ -346,6 +360,10 @@ pub struct Outcome {
     pub at: Moment,
     /// Whether the revision was promoted.
     pub promoted: bool,
+    /// Who had approved it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 40))]
+    pub approvals: Vec<Approval>,
     /// How, in one sentence.
     #[schemars(length(max = 1024))]
     pub message: String,
@@ -374,23 +392,4 @@ pub struct ObjectiveReport {
     /// Bad requests of requests on stable, as text.
     #[schemars(length(max = 48))]
     pub stable: String,
-}
-
-/// A moment, RFC 3339 in UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Moment(pub Timestamp);
-
-impl JsonSchema for Moment {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Moment".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({"type": "string", "format": "date-time", "maxLength": 40})
-    }
 }

@@ -16,7 +16,7 @@ use super::schema::{self, Fault};
 use crate::api::{ProductionService, crd};
 use crate::decide::plan::{self, Plan};
 use crate::decide::strategy::{Front, Target};
-use crate::decide::{Contents, Snapshot, render};
+use crate::decide::{Around, Contents, Snapshot, render};
 
 /// Stands for the uid that only a cluster can give.
 const UID: &str = "00000000-0000-0000-0000-000000000000";
@@ -137,6 +137,27 @@ fn services(text: &str, arguments: &Arguments) -> Result<Vec<Rendered>, Vec<Loca
     if faults.is_empty() { Ok(services) } else { Err(faults) }
 }
 
+/// What the services of a file are planned as, or everything that is wrong in it.
+///
+/// # Errors
+/// When the file cannot be read, or is refused: each fault with its line.
+pub(super) fn plans(filename: &Path) -> Result<Vec<Plan>> {
+    let (text, file) = (text(filename)?, filename.display());
+    let arguments = Arguments {
+        filename: filename.to_owned(),
+        explain: false,
+        output: Format::Yaml,
+        namespace: NAMESPACE.to_owned(),
+        operator_namespace: NAMESPACE.to_owned(),
+    };
+    let words = |(line, fault): (u64, String)| format!("{file}:{line}: {fault}");
+    let services = services(&text, &arguments).map_err(|faults| {
+        let faults: Vec<_> = faults.into_iter().map(words).collect();
+        anyhow::anyhow!(faults.join("\n"))
+    })?;
+    Ok(services.into_iter().map(|service| service.plan).collect())
+}
+
 fn said(fault: &Fault) -> String {
     if fault.path.is_empty() { fault.message.clone() } else { format!("{}: {}", fault.path, fault.message) }
 }
@@ -206,17 +227,22 @@ pub(super) fn alone(service: ProductionService, config_maps: BTreeMap<String, Co
         pull_secrets: Vec::new(),
         operator_namespace: operator_namespace.to_owned(),
         replicas_manager: None,
+        refused: None,
+        providers: None,
         judge: None,
         measured: None,
+        around: Around::default(),
     }
 }
 
 /// What exists when the first revision serves.
 fn settled(plan: &Plan) -> Target {
     Target {
+        preview: None,
         stable: Some(plan.revision.clone()),
         replicas: [(plan.revision.clone(), plan.replicas)].into(),
         records: [plan.revision.clone()].into(),
+        quarantined: Vec::new(),
         front: Front::One(plan.revision.clone()),
         routed: vec![plan.revision.clone()],
     }

@@ -1,7 +1,9 @@
 //! `plimsoll run`: the operator.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Args;
 use kube::Config;
 use tokio::signal::unix::{SignalKind, signal};
@@ -9,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cluster::Cluster;
 use crate::controller::lease::LeaseSettings;
+use crate::controller::prometheus::Providers;
 use crate::controller::telemetry::{self, LogFormat};
 use crate::controller::{self, Settings, client};
 
@@ -31,6 +34,9 @@ pub struct Arguments {
     /// Watch nodes, so that pods lost with their node are not held against a version. Needs the right to list and watch nodes.
     #[arg(long, env = "PLIMSOLL_WATCH_NODES")]
     watch_nodes: bool,
+    /// The chart's admission policy for approvals is installed: nobody can approve in another one's name. Without it, status says unverified.
+    #[arg(long, env = "PLIMSOLL_APPROVALS_VERIFIED")]
+    approvals_verified: bool,
     /// Namespace of the lease by which one of several replicas leads. Default: the operator's own, from POD_NAMESPACE or the kubeconfig.
     #[arg(long, env = "PLIMSOLL_LEASE_NAMESPACE", value_name = "NAMESPACE")]
     lease_namespace: Option<String>,
@@ -43,6 +49,9 @@ pub struct Arguments {
     /// Services that are looked at side by side.
     #[arg(long, env = "PLIMSOLL_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
+    /// File with the Prometheus servers that specs may name: `main: {prometheus: {url: "http://prometheus.monitoring:9090"}}`.
+    #[arg(long, env = "PLIMSOLL_PROVIDERS", value_name = "FILE")]
+    providers: Option<PathBuf>,
     #[command(flatten)]
     cluster: Cluster,
     /// Namespace that the operator's pod runs in.
@@ -61,12 +70,19 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     telemetry::log(arguments.log_format, &arguments.log_level)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let config = arguments.cluster.config().await?;
-        let settings = settings(arguments, &config);
+        let providers = providers(arguments.providers.as_deref())?;
+        let settings = settings(arguments, &config, providers);
         controller::run(client::client(config)?, settings, stopped_by_signal()?).await
     })
 }
 
-fn settings(arguments: Arguments, config: &Config) -> Settings {
+fn providers(file: Option<&Path>) -> anyhow::Result<Providers> {
+    let Some(file) = file else { return Ok(Providers::default()) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Providers::read(&text).with_context(|| format!("{} is no list of providers", file.display()))
+}
+
+fn settings(arguments: Arguments, config: &Config, providers: Providers) -> Settings {
     let operator_namespace = arguments.pod_namespace.unwrap_or_else(|| config.default_namespace.clone());
     let instance = arguments.pod_name.unwrap_or_else(|| "plimsoll".into());
     let lease = (!arguments.no_lease).then(|| LeaseSettings {
@@ -78,10 +94,12 @@ fn settings(arguments: Arguments, config: &Config) -> Settings {
         metrics_address: arguments.metrics_address,
         watch_namespaces: arguments.watch_namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect(),
         watch_nodes: arguments.watch_nodes,
+        approvals_verified: arguments.approvals_verified,
         lease,
         concurrency: arguments.concurrency.into(),
         operator_namespace,
         instance,
+        providers,
     }
 }
 

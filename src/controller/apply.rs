@@ -43,7 +43,8 @@ pub async fn status(context: &Context, key: &Key, snapshot: &Snapshot, raw: Valu
     object["status"] = json!(decision.status);
     match context.access.write_status(key, &object).await {
         Ok(written) => {
-            context.cache.wrote(Source::Services, written);
+            let woken = context.cache.wrote(Source::Services, written);
+            woken.into_iter().filter(|other| other != key).for_each(|other| context.queue.add(other));
             Ok(true)
         }
         Err(kube::Error::Api(answer)) if answer.is_conflict() || answer.is_not_found() => {

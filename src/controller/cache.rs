@@ -18,6 +18,7 @@ use super::object::{self, PlacedPod, label, text};
 use super::queue::Key;
 use crate::api::ProductionService;
 use crate::api::status::Phase;
+use crate::decide::gates::Neighbour;
 use crate::decide::render::ownership::SERVICE;
 use crate::decide::{Kind, ObjectKey};
 
@@ -63,6 +64,9 @@ pub struct StoredService {
     pub phase: Option<Phase>,
     /// Who sets `spec.replicas` beside the autoscaler.
     pub replicas_manager: Option<String>,
+    /// What services that depend on it see of it.
+    pub neighbour: Neighbour,
+    depends_on: Vec<Box<str>>,
     references: Vec<Box<str>>,
 }
 
@@ -79,6 +83,8 @@ pub struct Family {
     pub references: BTreeMap<String, u64>,
     /// imagePullSecrets of the namespace's default account.
     pub pull_secrets: Vec<String>,
+    /// The services that its spec depends on; absent if there is none of that name.
+    pub neighbours: BTreeMap<String, Neighbour>,
     /// Something is here that may not exist: ask the API server.
     pub unsure: bool,
 }
@@ -107,9 +113,9 @@ impl Cache {
         self.lock().put(source, object, None)
     }
 
-    /// Takes in the answer to one of our own writes.
-    pub fn wrote(&self, source: Source, object: Value) {
-        self.lock().put(source, object, Some(Clock.instant()));
+    /// Takes in the answer to one of our own writes. Returns the services that should look at it, the one that wrote among them.
+    pub fn wrote(&self, source: Source, object: Value) -> Vec<Key> {
+        self.lock().put(source, object, Some(Clock.instant()))
     }
 
     /// We have deleted this object: whatever still arrives about it is old.
@@ -160,7 +166,12 @@ impl Cache {
             pod.state.node_ready = placed.node.as_ref().and_then(|node| state.nodes.get(node)).copied().unwrap_or(true);
             pod
         };
+        let neighbour = |name: &str| {
+            let found = state.services.get(&Key::new(&key.namespace, name))?;
+            Some((name.to_owned(), found.neighbour.clone()))
+        };
         Family {
+            neighbours: service.iter().flat_map(|service| &service.depends_on).filter_map(|name| neighbour(name)).collect(),
             references: service.iter().flat_map(|service| &service.references).filter_map(|name| version(name)).collect(),
             children: state.children.get(key).cloned().unwrap_or_default(),
             pods: state.pods.get(key).into_iter().flat_map(|pods| pods.values()).map(placed).collect(),
@@ -246,20 +257,27 @@ impl State {
             undecodable: decoded.as_ref().err().map(|error| error.to_string().into()),
             phase: decoded.as_ref().ok().and_then(|service| service.status.as_ref()?.phase),
             references: decoded.iter().flat_map(object::references).map(Into::into).collect(),
+            neighbour: Neighbour::of(decoded.as_ref().ok().and_then(|service| service.status.as_ref())),
+            depends_on: decoded.iter().flat_map(|service| &service.spec.depends_on).map(|other| other.service.as_str().into()).collect(),
             replicas_manager,
         };
-        match self.services.get_mut(&key) {
-            Some(old) if old.object.version >= version => Vec::new(),
-            Some(old) => {
-                let changed = old.object.body != new.object.body || old.replicas_manager != new.replicas_manager;
-                *old = new;
-                if changed { vec![key] } else { Vec::new() }
-            }
-            None => {
-                self.services.insert(key.clone(), new);
-                vec![key]
-            }
+        let old = self.services.get(&key);
+        if old.is_some_and(|old| old.object.version >= version) {
+            return Vec::new();
         }
+        let changed = old.is_none_or(|old| old.object.body != new.object.body || old.replicas_manager != new.replicas_manager);
+        let mut woken = if old.is_none_or(|old| old.neighbour != new.neighbour) { self.dependents(&key) } else { Vec::new() };
+        self.services.insert(key.clone(), new);
+        if changed {
+            woken.push(key);
+        }
+        woken
+    }
+
+    /// Services that wait for something of this one.
+    fn dependents(&self, key: &Key) -> Vec<Key> {
+        let depends = |service: &StoredService| service.depends_on.iter().any(|name| **name == *key.name);
+        self.of(&key.namespace).filter(|(other, service)| *other != key && depends(service)).map(|(other, _)| other.clone()).collect()
     }
 
     fn put_config_map(&mut self, object: &Value, version: u64) -> Vec<Key> {

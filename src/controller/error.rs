@@ -50,6 +50,13 @@ impl Error {
         (seconds > 0).then(|| Duration::from_secs(seconds.into()).min(super::client::LONGEST_WAIT))
     }
 
+    /// What people have to be told in status: the API server refuses a write, and will again. Nothing for what another look, or time, mends.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        let Self::Apply { source: kube::Error::Api(answer), .. } = self else { return None };
+        (matches!(answer.code, 400..500) && !matches!(answer.code, 404 | 408 | 429)).then(|| self.to_string())
+    }
+
     /// The failure as a word for metrics.
     #[must_use]
     pub const fn word(&self) -> &'static str {

@@ -14,11 +14,13 @@ pub mod clock;
 pub mod endpoints;
 pub mod error;
 pub mod events;
+pub mod exchange;
 pub mod lease;
 pub mod measure;
 pub mod notes;
 pub mod object;
 pub mod observe;
+pub mod prometheus;
 pub mod queue;
 pub mod reconcile;
 pub mod telemetry;
@@ -43,6 +45,7 @@ use events::Events;
 use lease::{Elector, LeaseSettings};
 use measure::Pods;
 use notes::Notes;
+use prometheus::Providers;
 use queue::Queue;
 use telemetry::Telemetry;
 use watches::Progress;
@@ -63,6 +66,8 @@ pub struct Settings {
     pub watch_namespaces: Vec<String>,
     /// Whether nodes are watched, so that pods lost with their node are not held against a version.
     pub watch_nodes: bool,
+    /// Whether the admission policy is installed that lets nobody approve in another one's name.
+    pub approvals_verified: bool,
     /// The lease by which one of several replicas leads. `None`: this one leads always.
     pub lease: Option<LeaseSettings>,
     /// Services that are looked at side by side.
@@ -71,6 +76,8 @@ pub struct Settings {
     pub operator_namespace: String,
     /// Name of this replica in events.
     pub instance: String,
+    /// Prometheus servers that specs may name.
+    pub providers: Providers,
 }
 
 /// What a reconcile has at hand.
@@ -96,7 +103,7 @@ impl Context {
         let access = Arc::new(Access::new(client, telemetry.clone()));
         Ok(Self {
             events: Events::start(access.clone(), settings.instance.clone()),
-            pods: Arc::new(Pods::new(telemetry.clone())),
+            pods: Arc::new(Pods::new(settings.providers.clone(), telemetry.clone())),
             cache: Cache::default(),
             queue: Arc::new(Queue::default()),
             notes: Notes::default(),

@@ -39,6 +39,8 @@ pub struct Note {
     pub contents: BTreeMap<String, (u64, Arc<Contents>)>,
     /// The revisions' records as compact JSON, by uid. They are immutable.
     pub records: BTreeMap<Box<str>, Arc<[u8]>>,
+    /// What the API server said to the last write, if it refused it and will again.
+    pub refused: Option<String>,
     /// The sentence that was logged last.
     pub told: String,
 }

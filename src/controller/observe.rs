@@ -14,7 +14,7 @@ use super::object::{self, label, text};
 use super::queue::Key;
 use crate::api::{ProductionService, ProductionServiceStatus};
 use crate::decide::render::ownership::{REVISION, is_ours};
-use crate::decide::{Child, Contents, Kind, ObjectKey, Record, Snapshot};
+use crate::decide::{Around, Child, Contents, Kind, ObjectKey, Record, Snapshot};
 
 /// What there is under a key.
 pub enum Observed {
@@ -116,8 +116,11 @@ async fn assemble(context: &Context, key: &Key, family: Family) -> Result<Observ
             pull_secrets: family.pull_secrets,
             operator_namespace: context.settings.operator_namespace.clone(),
             replicas_manager,
+            refused: note.refused,
+            providers: Some(context.settings.providers.scrape_intervals()),
             judge: note.judge.filter(|_| same_rollout),
             measured: note.measured.filter(|_| same_rollout),
+            around: Around { neighbours: family.neighbours, approvals_verified: context.settings.approvals_verified },
         }),
         Box::new(raw),
     ))

@@ -21,7 +21,10 @@ const LOOK_AGAIN_SECONDS: i64 = 30;
 pub async fn reconcile(context: Arc<Context>, key: Key) -> Next {
     let began = Clock.instant();
     let outcome = attempt(&context, &key).await;
+    let news = context.notes.with(&key, |note| note_refusal(&mut note.refused, outcome.as_ref().map(|_| ())));
     let (word, next) = match &outcome {
+        // What was refused is not any more: the status has to say so.
+        Ok(_) if news => ("written", Next::Again),
         Ok(next) => (if *next == Next::Again { "written" } else { "settled" }, *next),
         Err(error @ (Error::Stale | Error::Moved { .. })) => {
             tracing::debug!(service = %key, %error, "again");
@@ -35,6 +38,17 @@ pub async fn reconcile(context: Arc<Context>, key: Key) -> Next {
     };
     context.telemetry.reconciled(word, Clock.instant().duration_since(began).as_secs_f64());
     next
+}
+
+/// Keeps what the API server refuses until a round ends without that. Returns whether anything changed.
+fn note_refusal(refused: &mut Option<String>, outcome: Result<(), &Error>) -> bool {
+    let now = match outcome {
+        Ok(()) => None,
+        Err(error @ Error::Apply { .. }) => error.refusal(),
+        // Nothing was tried.
+        Err(_) => return false,
+    };
+    std::mem::replace(refused, now.clone()) != now
 }
 
 async fn attempt(context: &Arc<Context>, key: &Key) -> Result<Next, Error> {
@@ -144,7 +158,7 @@ fn measure(context: &Arc<Context>, key: &Key, snapshot: &Snapshot, requests: Vec
         let (context, key) = (context.clone(), key.clone());
         tokio::spawn(async move {
             // As a task of its own: even a panic in it ends the round.
-            let scrape = measure::bounded(tokio::spawn(context.pods.clone().round(requests))).await;
+            let scrape = measure::bounded(tokio::spawn(context.pods.clone().round(key.namespace.clone(), requests))).await;
             context.notes.with(&key, |note| {
                 note.measuring = false;
                 if note.rollout == rollout

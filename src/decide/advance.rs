@@ -3,8 +3,10 @@
 //! `Memory`, facts and the judge's word go in, the new `Memory` comes out. Nothing takes effect before that is written: what shall exist is
 //! computed from it, so a crash at any point only delays objects that the next reconcile renders again.
 
+mod begin;
 mod evidence;
 mod look;
+mod passage;
 mod words;
 
 use jiff::{Timestamp, ToSpan as _};
@@ -20,7 +22,8 @@ use super::memory::HISTORY;
 use super::plan::Plan;
 use super::snapshot::{Measurements, Snapshot};
 use super::strategy::canary::{Move, next};
-use crate::api::analysis_state::{AnalysisState, SignalMemory};
+use super::strategy::target;
+use crate::api::analysis_state::AnalysisState;
 use crate::api::status::{Cause, CauseReason, Command, Memory, Moment, Outcome, Progress, Quarantined, Stage};
 
 pub use words::step_name;
@@ -51,6 +54,8 @@ pub struct Input<'a> {
     pub plan: &'a Plan,
     /// Nothing may move forward: paused, a spec that is not accepted, or a name conflict.
     pub held: bool,
+    /// Foreign objects that stand where ours belong, in words.
+    pub conflicts: &'a [String],
     /// `spec.control.paused` says so.
     pub paused: bool,
     /// The spec is accepted, so its revision may begin.
@@ -71,19 +76,22 @@ pub fn advance(input: &Input<'_>, remembered: Memory, quarantined: Vec<Quarantin
     let mut state = Advanced { memory: remembered, quarantined, judge: None, blocked: None, events: Vec::new(), wakes: Vec::new() };
     match state.memory.progress.take() {
         None if memory::lost(input.snapshot, &state.memory) => {
-            state.memory.progress = left_over(input, &state.memory);
+            state.memory.progress = begin::left_over(input, &state.memory);
             if state.memory.progress.is_none() {
-                begin(input, &mut state);
+                begin::begin(input, &mut state);
             }
         }
-        None => begin(input, &mut state),
+        None => begin::begin(input, &mut state),
         Some(progress)
-            if progress.stage == Stage::Starting && progress.revision != input.plan.revision && input.accepted && !input.paused =>
+            if state.memory.stable.is_none()
+                && input.accepted
+                && !input.paused
+                && (progress.revision != input.plan.revision || begin::retried(input, &progress.revision, progress.attempt).is_some()) =>
         {
             let (old, new) = (&progress.revision, &input.plan.revision);
             let message = format!("{new} takes the place of {old}, which never became ready: all {} pods at once", input.plan.replicas);
             state.events.push(Event::normal("FirstRevision", message));
-            state.memory.progress = Some(started(input, 1, Stage::Starting));
+            state.memory.progress = Some(begin::first(input, begin::retried(input, new, 1).unwrap_or(1)));
         }
         Some(progress) => carry_on(input, progress, &mut state),
     }
@@ -100,90 +108,6 @@ pub fn advance(input: &Input<'_>, remembered: Memory, quarantined: Vec<Quarantin
     state
 }
 
-/// After the memory was lost: a revision beside stable that has pods and is not about to be rolled out is taken back like any candidate, in the
-/// capacity guard's order. One that the spec asks for begins its rollout anew with the pods that it has.
-fn left_over(input: &Input<'_>, memory: &Memory) -> Option<Progress> {
-    let stable = memory.stable.as_ref()?;
-    let others = input.facts.revisions.iter().filter(|(revision, deployed)| *revision != stable && deployed.ready > 0);
-    let (revision, _) = others.max_by_key(|(_, deployed)| deployed.ready)?;
-    if *revision == input.plan.revision && !input.held {
-        return None;
-    }
-    let message = format!("the memory in status was lost: {stable} serves most and is stable, {revision} beside it is taken back");
-    Some(Progress {
-        id: format!("{revision}-1"),
-        revision: revision.clone(),
-        sentence: message.clone(),
-        cause: Some(Cause { reason: CauseReason::Superseded, message }),
-        ..started(input, 1, Stage::RollingBack)
-    })
-}
-
-/// No rollout is on: does one begin?
-fn begin(input: &Input<'_>, state: &mut Advanced) {
-    let revision = &input.plan.revision;
-    if !input.accepted || state.memory.stable.as_ref() == Some(revision) {
-        return;
-    }
-    if state.memory.stable.is_none() {
-        if input.paused {
-            return;
-        }
-        state
-            .events
-            .push(Event::normal("FirstRevision", format!("{revision} is the first revision: all {} pods at once", input.plan.replicas)));
-        state.memory.progress = Some(started(input, 1, Stage::Starting));
-        return;
-    }
-    let mut attempt = 1;
-    if let Some(index) = state.quarantined.iter().position(|entry| &entry.revision == revision) {
-        let control = input.snapshot.service.spec.control.as_ref();
-        let retry = control.and_then(|control| control.retry.as_ref());
-        let Some(retry) = retry.filter(|retry| &retry.revision == revision && retry.attempt > state.quarantined[index].attempt) else {
-            return;
-        };
-        if !input.held {
-            attempt = retry.attempt;
-            state.quarantined.remove(index);
-        }
-    }
-    if input.held {
-        return;
-    }
-    state.memory.history.retain(|earlier| earlier != revision);
-    let stable = state.memory.stable.clone().unwrap_or_default();
-    state.events.push(Event::normal("RolloutStarted", format!("{revision} is rolled out beside {stable}, attempt {attempt}")));
-    state.memory.progress = Some(started(input, attempt, Stage::Shifting));
-}
-
-fn started(input: &Input<'_>, attempt: i32, stage: Stage) -> Progress {
-    let now = Moment(input.now);
-    let pods = if stage == Stage::Starting { input.plan.replicas } else { input.plan.shape(0).candidate };
-    Progress {
-        id: format!("{}-{attempt}", input.plan.revision),
-        revision: input.plan.revision.clone(),
-        attempt,
-        started: now,
-        step: 0,
-        stage,
-        since: now,
-        weight_since: None,
-        deadline: deadline(input),
-        ready_high_water: 0,
-        ordered: None,
-        cause: None,
-        sentence: format!(
-            "{}: 0 of {pods} pods are ready, waiting until {} for one more",
-            input.plan.revision,
-            deadline(input).0.strftime("%H:%M:%S")
-        ),
-        saved: None,
-        verdicts: Vec::new(),
-        signals: SignalMemory::default(),
-        analysis: None,
-    }
-}
-
 fn deadline(input: &Input<'_>) -> Moment {
     Moment(input.now + i64::from(input.plan.progress_deadline_seconds).seconds())
 }
@@ -193,23 +117,39 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
     let ready = input.facts.ready(&progress.revision);
     if ready > progress.ready_high_water {
         progress.ready_high_water = ready;
+        if progress.cause.is_none() {
+            progress.deadline = deadline(input);
+        }
+    }
+    if never_ordered(input, &progress, &state.memory) {
         progress.deadline = deadline(input);
     }
     let orders = commands::latch(input.snapshot.service.spec.control.as_ref(), &progress.revision, &mut state.memory);
     progress.ordered = orders.iter().find(|order| **order != Command::Abort).copied().or(progress.ordered);
+    if input.plan.switches() && look::switched(input, &progress) {
+        (progress.weight_since, progress.saved) = (Some(Moment(input.now)), None);
+        state.events.push(Event::normal("Switched", format!("{} serves everything", progress.revision)));
+    }
     let mut judgement =
         judgement::judge(input.plan, &state.memory, &mut progress, input.facts, input.snapshot, input.measurements, input.now);
-    let seen = look::look(input, &progress, &state.memory, &judgement, orders.contains(&Command::Abort));
+    let mut seen = look::look(input, &progress, &state.memory, &judgement, orders.contains(&Command::Abort));
+    let passage = passage::pass(input, &mut progress, &mut seen, state);
     let to = next(progress.stage, progress.ordered, &seen);
     let stays = to == Move::Stay;
-    if stays && progress.stage == Stage::Starting {
-        state.blocked = words::blocked(input, &progress, &judgement);
+    if stays && state.memory.stable.is_none() {
+        let pods = || words::blocked(input, &progress, &judgement).filter(|_| progress.stage != Stage::Gated);
+        state.blocked = passage.closed.clone().or_else(pods);
     }
+    let stable = state.memory.stable.as_deref().unwrap_or_default();
+    let sentence = passage.sentence.clone().unwrap_or_else(|| words::waiting(input, &progress, stable, &judgement, &seen));
     let found = input.measurements.as_ref().map(|scrape| measured::found(scrape, &input.plan.settings)).unwrap_or_default();
-    if evidence::due(&progress, &judgement, !stays, input.now) || measured::is_news(&found, &state.memory.measured) {
+    let waits = passage.sentence.is_some() || words::tells_of_pods(progress.stage, &judgement);
+    let told = stays && sentence != progress.sentence && waits;
+    let news = told || measured::is_news(&found, &state.memory.measured);
+    if evidence::due(&progress, &judgement, !stays || news, input.now) {
         measured::take_in(found, &mut state.memory.measured);
         if stays {
-            progress.sentence = words::waiting(input, &progress, &judgement, &seen);
+            progress.sentence = sentence;
         }
         evidence::save(&mut progress, &mut judgement, input.now);
     }
@@ -222,6 +162,18 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
     state.wakes.extend(judgement.wakes());
     make(input, to, &judgement, progress, state);
     state.judge = judgement.judge.filter(|_| state.memory.progress.is_some());
+}
+
+/// The deadline has passed, and the cluster was never asked for the pods that it is about: the operator was away between its decision and the
+/// Deployment. They get their time, once.
+fn never_ordered(input: &Input<'_>, progress: &Progress, memory: &Memory) -> bool {
+    let once = progress.deadline.0 <= progress.since.0 + i64::from(input.plan.progress_deadline_seconds).seconds();
+    let Some(stable) = memory.stable.as_deref().filter(|_| progress.stage == Stage::Shifting && once && input.now >= progress.deadline.0)
+    else {
+        return false;
+    };
+    let ordered = target::rollout(input.plan, progress, stable, input.facts).replicas.get(&progress.revision).copied();
+    ordered > Some(input.facts.asked(&progress.revision))
 }
 
 /// Makes the move.
@@ -239,7 +191,8 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
         Move::Watch => {
             let full = progress.step >= plan.steps();
             enter(&mut progress, if full { Stage::Baking } else { Stage::Soaking });
-            progress.weight_since = Some(Moment(input.now));
+            // A switch has to be seen before its clock starts.
+            progress.weight_since = (!full || !plan.switches()).then_some(Moment(input.now));
             progress.saved = Some(Moment(input.now));
             progress.sentence = words::watching(plan, &progress, full);
             state.events.push(Event::normal(if full { "Baking" } else { "StepReached" }, progress.sentence.clone()));
@@ -249,6 +202,8 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
             let word = judgement.sentence().unwrap_or_default();
             let why = if progress.ordered.is_some() {
                 "by spec.control.promote"
+            } else if judgement.unasked {
+                "nothing speaks against it; its users' evidence comes after the switch"
             } else {
                 word.split_once("passed: ").map_or(word.as_str(), |(_, why)| why)
             };
@@ -263,13 +218,36 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
             progress.sentence = format!("{} takes over", progress.revision);
             enter(&mut progress, Stage::Draining);
         }
+        Move::Begin => {
+            progress.sentence = format!("{} may begin", progress.revision);
+            let entered = if state.memory.stable.is_none() {
+                Stage::Starting
+            } else if plan.replicas == 0 {
+                Stage::Draining
+            } else {
+                Stage::Shifting
+            };
+            enter(&mut progress, entered);
+        }
+        // Nothing was made yet, so there is nothing to go back from.
+        Move::GoBack(cause) if progress.stage == Stage::Gated => {
+            let why = cause.message.strip_prefix("rolled back at 0%: ").unwrap_or(&cause.message);
+            progress.cause = Some(Cause { message: format!("given up before its first pod: {why}"), ..cause });
+            finish(input, progress, state);
+            return;
+        }
         Move::GoBack(mut cause) => {
+            if cause.reason == CauseReason::Gate {
+                cause.message = format!("rolled back at {:.0}%: {}", judgement.weight, cause.message);
+            }
             if cause.reason == CauseReason::ProgressDeadline {
-                cause.message = format!(
-                    "rolled back at {:.0}%: {}",
-                    judgement.weight,
-                    words::too_late(input, &progress.revision, plan.shape(plan.step_of(&progress)).candidate)
-                );
+                let wanted = plan.shape(plan.step_of(&progress)).candidate;
+                let why = if progress.stage == Stage::Baking {
+                    format!("Service {} was not seen to select {} in {} s", plan.name, progress.revision, plan.progress_deadline_seconds)
+                } else {
+                    words::too_late(input, &progress.revision, wanted)
+                };
+                cause.message = format!("rolled back at {:.0}%: {why}", judgement.weight);
             }
             progress.sentence.clone_from(&cause.message);
             state.events.push(Event::warning("RollingBack", cause.message.clone()));
@@ -289,10 +267,16 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
 /// The stage's named timer: progress deadline, end of a soak or bake, end of a drain. Measurements are `due`'s.
 fn timer(input: &Input<'_>, progress: &Progress) -> Option<Timestamp> {
     let at = match progress.stage {
+        Stage::RollingBack if input.now < progress.since.0 + look::HELP_SECONDS.seconds() => {
+            Some(progress.deadline.0.min(progress.since.0 + look::HELP_SECONDS.seconds()))
+        }
         Stage::Starting | Stage::Shifting | Stage::RollingBack => Some(progress.deadline.0),
+        Stage::Gated => None,
         Stage::Draining => progress.weight_since.map(|since| since.0 + look::DRAIN_SECONDS.seconds()),
         Stage::Soaking => progress.weight_since.map(|since| since.0 + i64::from(input.plan.soak_seconds(progress.step)).seconds()),
-        Stage::Baking => progress.weight_since.map(|since| since.0 + i64::from(input.plan.bake_seconds).seconds()),
+        Stage::Baking => {
+            Some(progress.weight_since.map_or(progress.deadline.0, |since| since.0 + i64::from(input.plan.bake_seconds).seconds()))
+        }
     };
     at.filter(|at| *at > input.now)
 }
@@ -304,7 +288,10 @@ fn finish(input: &Input<'_>, progress: Progress, state: &mut Advanced) {
     memory.calibration = progress.analysis.as_ref().map(AnalysisState::settled).or(memory.calibration.take());
     let promoted = progress.cause.is_none();
     let message = if let Some(cause) = &progress.cause {
-        quarantine(input, &progress, cause, &mut state.quarantined);
+        if quarantine(input, &progress, cause, &mut state.quarantined) {
+            // Of a quarantined revision nothing is kept but its record.
+            memory.history.retain(|earlier| *earlier != progress.revision);
+        }
         cause.message.clone()
     } else if let Some(before) = memory.stable.replace(progress.revision.clone()) {
         memory.history.retain(|earlier| *earlier != progress.revision);
@@ -316,13 +303,13 @@ fn finish(input: &Input<'_>, progress: Progress, state: &mut Advanced) {
     };
     let (reason, warning) = if promoted { ("Promoted", false) } else { ("RolledBack", true) };
     state.events.push(Event { warning, reason, message: message.clone() });
-    memory.last = Some(Outcome { id: progress.id, at: Moment(input.now), promoted, message });
+    memory.last = Some(Outcome { id: progress.id, at: Moment(input.now), promoted, approvals: progress.approvals, message });
 }
 
-/// A revision that was taken back is not tried again by itself. One that the spec itself left is not at fault.
-fn quarantine(input: &Input<'_>, progress: &Progress, cause: &Cause, quarantined: &mut Vec<Quarantined>) {
+/// A revision that was taken back is not tried again by itself. One that the spec itself left is not at fault: `false`.
+fn quarantine(input: &Input<'_>, progress: &Progress, cause: &Cause, quarantined: &mut Vec<Quarantined>) -> bool {
     if matches!(cause.reason, CauseReason::Superseded | CauseReason::Reverted) {
-        return;
+        return false;
     }
     quarantined.retain(|entry| entry.revision != progress.revision);
     quarantined.push(Quarantined {
@@ -333,4 +320,5 @@ fn quarantine(input: &Input<'_>, progress: &Progress, cause: &Cause, quarantined
     });
     let superfluous = quarantined.len().saturating_sub(QUARANTINE);
     quarantined.drain(..superfluous);
+    true
 }

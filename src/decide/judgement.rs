@@ -3,10 +3,11 @@
 use jiff::{Timestamp, ToSpan as _};
 
 use super::analysis::signals::{self, Outcome, Signal};
-use super::analysis::{Assessment, Judge, OnNoEvidence, PodState, Situation, Verdict};
+use super::analysis::{Assessment, Judge, OnNoEvidence, PendingReason, PodState, Situation, Verdict};
 use super::facts::Facts;
 use super::plan::Plan;
 use super::snapshot::{Measurements, Snapshot};
+use super::strategy::Front;
 use super::units::percent;
 use crate::api::analysis::OnNoEvidence as Wanted;
 use crate::api::status::{Cause, CauseReason, Memory, Progress, Stage};
@@ -18,6 +19,8 @@ pub struct Judgement {
     pub judge: Option<Judge>,
     /// Its verdict by metrics, while a step is watched.
     pub assessment: Option<Assessment>,
+    /// The time behind a preview is over: nobody was sent there, so that evidence cannot be asked for.
+    pub unasked: bool,
     /// Signals from the pods, worst first.
     pub signals: Vec<Signal>,
     /// The candidate's share of the ready pods, in percent.
@@ -39,9 +42,18 @@ pub fn judge(
     let stable = memory.stable.as_deref();
     let signals = signals::judge(&pods, &facts.refused, now, stable, &progress.revision, &mut progress.signals);
     let ready = facts.ready(&progress.revision);
-    let weight = percent(ready, ready + stable.map_or(0, |stable| facts.ready(stable)));
+    let weight = match &facts.front {
+        Some(Front::One(only)) if plan.switches() => {
+            if *only == progress.revision {
+                100.0
+            } else {
+                0.0
+            }
+        }
+        _ => percent(ready, ready + stable.map_or(0, |stable| facts.ready(stable))),
+    };
     let (Some(stable), Stage::Shifting | Stage::Soaking | Stage::Baking) = (stable, progress.stage) else {
-        return Judgement { judge: None, assessment: None, signals, weight };
+        return Judgement { judge: None, assessment: None, unasked: false, signals, weight };
     };
     let mut judge = snapshot.judge.clone().unwrap_or_else(|| resume(plan, memory, progress));
     let baking = progress.stage == Stage::Baking;
@@ -53,11 +65,14 @@ pub fn judge(
         candidate: &progress.revision,
         weight,
         weight_since,
-        next_weight: if baking { 100.0 } else { plan.shape(progress.step + 1).weight() },
+        next_weight: if baking || plan.switches() { 100.0 } else { plan.shape(progress.step + 1).weight() },
         soak_seconds,
         baking,
-        control_until_end: plan.shape(plan.steps()).stable > 0,
-        deadline: weight_since.map(|since| since + (soak_seconds + i64::from(plan.progress_deadline_seconds)).seconds()),
+        control_until_end: !plan.switches() && plan.shape(plan.steps()).stable > 0,
+        // Where nothing shall serve no evidence can come, and none is waited for.
+        deadline: weight_since
+            .filter(|_| plan.replicas > 0)
+            .map(|since| since + (soak_seconds + i64::from(plan.progress_deadline_seconds)).seconds()),
         on_no_evidence: match plan.on_no_evidence {
             Wanted::Hold => OnNoEvidence::Hold,
             Wanted::RollBack => OnNoEvidence::RollBack,
@@ -69,7 +84,8 @@ pub fn judge(
         judge.observe(scrape, &situation);
     }
     let assessment = weight_since.is_some().then(|| judge.judge(&situation));
-    Judgement { judge: Some(judge), assessment, signals, weight }
+    let soaked = weight_since.is_some_and(|since| now >= since + soak_seconds.seconds());
+    Judgement { judge: Some(judge), assessment, unasked: plan.switches() && !baking && soaked, signals, weight }
 }
 
 /// The judge as status remembers it. A state that cannot be read starts the analysis anew; nothing passes by that, since evidence is asked for
@@ -95,7 +111,12 @@ impl Judgement {
     /// The step may pass: the metrics say so, and no signal holds it.
     #[must_use]
     pub fn passed(&self) -> bool {
-        self.signals.is_empty() && self.assessment.as_ref().is_some_and(|assessment| assessment.verdict == Verdict::Pass)
+        let passes = |verdict: &Verdict| match verdict {
+            Verdict::Pass => true,
+            Verdict::Pending(reason) => self.unasked && *reason != PendingReason::AlarmRising,
+            Verdict::Fail(_) => false,
+        };
+        self.signals.is_empty() && self.assessment.as_ref().is_some_and(|assessment| passes(&assessment.verdict))
     }
 
     /// What is waited for, in one sentence: a signal's, else the metrics'.

@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 
 use super::facts::{Deployed, Facts};
-use super::snapshot::Snapshot;
+use super::render::ownership::QUARANTINED;
+use super::snapshot::{Kind, Snapshot};
 use super::strategy::Front;
 use crate::api::status::{Memory, Quarantined};
 
@@ -44,10 +45,19 @@ fn rebuilt(facts: &Facts, wanted: Option<&str>) -> Memory {
     Memory { stable: Some(stable), history, ..Memory::default() }
 }
 
-/// The revisions that were taken back.
+/// The revisions that were taken back; after a loss, those whose records say so.
 #[must_use]
 pub fn quarantined(snapshot: &Snapshot) -> Vec<Quarantined> {
-    snapshot.service.status.as_ref().map(|status| status.quarantined.clone()).unwrap_or_default()
+    match &snapshot.service.status {
+        Some(status) if status.rollout.is_some() || !status.quarantined.is_empty() => status.quarantined.clone(),
+        _ => {
+            let records = snapshot.children.iter().filter(|(key, child)| key.kind == Kind::ConfigMap && child.ours && !child.deleting);
+            let entries = records.filter_map(|(_, record)| record.body["metadata"]["annotations"][QUARANTINED].as_str());
+            let mut found: Vec<Quarantined> = entries.filter_map(|entry| serde_json::from_str(entry).ok()).collect();
+            found.sort_by_key(|entry| entry.at);
+            found
+        }
+    }
 }
 
 #[cfg(test)]

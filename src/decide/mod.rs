@@ -11,6 +11,7 @@ pub mod advance;
 pub mod analysis;
 pub mod commands;
 pub mod facts;
+pub mod gates;
 pub mod judgement;
 pub mod measured;
 pub mod memory;
@@ -30,7 +31,7 @@ use jiff::{Timestamp, ToSpan as _};
 use crate::api::ProductionServiceStatus;
 use crate::api::status::{Memory, Stage};
 use analysis::Judge;
-pub use snapshot::{Child, Contents, Kind, Measurements, ObjectKey, Pod, Record, Request, Snapshot};
+pub use snapshot::{Around, Child, Contents, Kind, Measurements, ObjectKey, Pod, Record, Request, Snapshot};
 pub use writes::Write;
 
 /// What shall be done, in this order: status (if it changed), writes, events; and when to look again.
@@ -70,12 +71,16 @@ pub fn due(snapshot: &Snapshot, now: Timestamp) -> Vec<Request> {
     let Some(metrics) = plan.metrics.clone().filter(|_| next <= now) else { return Vec::new() };
     // Each revision answers where its own ports are.
     let own = |revision: &String| snapshot.records.get(revision).and_then(|record| plan::metrics_of(&plan, &record.spec.ports));
+    let latency = plan.settings.objectives.iter().any(|objective| matches!(objective.kind, analysis::ObjectiveKind::Latency { .. }));
     let ready = snapshot.pods.iter().filter(|pod| pod.state.ready && !pod.state.terminating);
     ready
         .filter_map(|pod| {
             let metrics = own(&pod.state.revision).unwrap_or_else(|| metrics.clone());
             Some(Request {
                 pod: pod.state.pod.clone(),
+                name: pod.state.name.clone(),
+                provider: metrics.provider,
+                latency,
                 revision: pod.state.revision.clone(),
                 ip: pod.ip.clone()?,
                 port: metrics.port,
@@ -131,7 +136,17 @@ pub fn decide(snapshot: &Snapshot, measurements: &Measurements, now: Timestamp) 
         Some(plan) => {
             let paused = snapshot.service.spec.control.as_ref().is_some_and(|control| control.paused == Some(true));
             let held = paused || planned.is_err() || !conflicts.is_empty();
-            let input = advance::Input { plan, held, paused, accepted: planned.is_ok(), facts: &facts, snapshot, measurements, now };
+            let input = advance::Input {
+                plan,
+                held,
+                conflicts: &conflicts,
+                paused,
+                accepted: planned.is_ok(),
+                facts: &facts,
+                snapshot,
+                measurements,
+                now,
+            };
             advance::advance(&input, memory, quarantined)
         }
         None => advance::Advanced { memory, quarantined, judge: None, blocked: None, events: Vec::new(), wakes: Vec::new() },

@@ -1,5 +1,7 @@
 //! Spec → [`Plan`]: every default filled in, every contradiction named. The only home of defaults.
 
+use std::collections::BTreeMap;
+
 use crate::api::analysis::OnNoEvidence;
 use crate::api::pod::Port;
 use crate::api::rollout::Strategy;
@@ -9,6 +11,7 @@ use crate::api::{ProductionService, ProductionServiceSpec};
 
 use super::analysis::convention::Reading;
 use super::analysis::{Objective, ObjectiveKind, Settings};
+use super::gates::{self, Gates};
 use super::revision;
 use super::snapshot::Snapshot;
 use super::units::{rounded_up, share};
@@ -19,6 +22,7 @@ pub const REPLICAS: i32 = 2;
 const CANARY_WEIGHTS: [i32; 3] = [10, 25, 50];
 const CANARY_SOAK_SECONDS: i32 = 60;
 const ROLLING_SOAK_SECONDS: i32 = 10;
+const PREVIEW_SOAK_SECONDS: i32 = 60;
 const BAKE_SECONDS: i32 = 300;
 const BAKE_SECONDS_WITHOUT_OBJECTIVES: i32 = 60;
 const PROGRESS_DEADLINE_SECONDS: i32 = 600;
@@ -27,6 +31,8 @@ const TOLERANCE: f64 = 0.001;
 const MIN_REQUESTS: i32 = 200;
 const WARM_UP_SECONDS: i32 = 30;
 const INTERVAL_SECONDS: i32 = 5;
+/// Least seconds between two measurements where Prometheus is the source.
+const PROVIDER_INTERVAL_SECONDS: i64 = 15;
 /// Seconds that a pod waits, still answering, before SIGTERM.
 pub const DRAIN_SECONDS: i32 = 5;
 /// Seconds from the end's announcement to SIGKILL.
@@ -63,12 +69,16 @@ pub struct Plan {
     pub on_no_evidence: OnNoEvidence,
     /// Where the app's metrics are. Absent without objectives: nothing is measured then.
     pub metrics: Option<MetricsEndpoint>,
+    /// What stands in the way of moves forward.
+    pub gates: Gates,
 }
 
 /// Where the app's metrics are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricsEndpoint {
-    /// Number of the port.
+    /// The Prometheus that knows them, by its name; `None`: the pods are asked.
+    pub provider: Option<String>,
+    /// Number of the port; 0 with a provider.
     pub port: u16,
     /// Path, with its leading slash.
     pub path: String,
@@ -87,6 +97,13 @@ pub enum Way {
     /// Slices of the size of the surge.
     Rolling {
         /// Seconds for which each slice is watched.
+        soak_seconds: i32,
+    },
+    /// Behind the preview, then everything in one switch.
+    BlueGreen {
+        /// Pods behind the preview.
+        warm: IntOrPercent,
+        /// Seconds for which the preview is watched.
         soak_seconds: i32,
     },
 }
@@ -146,8 +163,15 @@ impl Plan {
         match &self.way {
             Way::Canary { steps } => i32::try_from(steps.len()).unwrap_or(i32::MAX),
             Way::Rolling { .. } => (self.replicas + self.slice() - 1) / self.slice() - 1,
+            Way::BlueGreen { .. } => 1,
         }
         .max(0)
+    }
+
+    /// Users never meet two versions: the traffic is switched, not divided.
+    #[must_use]
+    pub const fn switches(&self) -> bool {
+        matches!(self.way, Way::BlueGreen { .. })
     }
 
     /// Seconds for which a step is watched; full is watched by the bake.
@@ -155,7 +179,7 @@ impl Plan {
     pub fn soak_seconds(&self, step: i32) -> i32 {
         match &self.way {
             Way::Canary { steps } => usize::try_from(step).ok().and_then(|step| steps.get(step)).map_or(0, |step| step.soak_seconds),
-            Way::Rolling { soak_seconds } => *soak_seconds,
+            Way::Rolling { soak_seconds } | Way::BlueGreen { soak_seconds, .. } => *soak_seconds,
         }
     }
 
@@ -166,7 +190,8 @@ impl Plan {
             Way::Canary { steps } => usize::try_from(step).ok().and_then(|step| steps.get(step)).map_or(100, |step| step.weight),
             #[expect(clippy::cast_possible_truncation, reason = "a percentage")]
             Way::Rolling { .. } if step < self.steps() => self.shape(step).weight().round() as i32,
-            Way::Rolling { .. } => 100,
+            Way::BlueGreen { .. } if step < self.steps() => 0,
+            Way::Rolling { .. } | Way::BlueGreen { .. } => 100,
         }
     }
 
@@ -182,6 +207,7 @@ impl Plan {
         match &self.way {
             Way::Canary { .. } => self.least_reaching(self.asked_weight(step)).unwrap_or(full),
             Way::Rolling { .. } => self.with_candidate(((step + 1) * self.slice()).min(self.replicas)),
+            Way::BlueGreen { warm, .. } => self.with_candidate(rounded_up(warm, self.replicas).min(self.replicas)),
         }
     }
 
@@ -216,7 +242,8 @@ pub fn plan(snapshot: &Snapshot) -> Result<Plan, Vec<Refusal>> {
     let mut refusals = revision::refusals(&service.spec, &snapshot.config_maps);
     let revision = revision::identity(&service.spec, &snapshot.config_maps);
     let replicas = replicas(snapshot);
-    let plan = plan_of(service, &service.spec, revision, replicas, &mut refusals);
+    let mut plan = plan_of(service, &service.spec, revision, replicas, &mut refusals);
+    refusals.extend(by_provider(&mut plan, snapshot.providers.as_ref()));
     let checked_at = service.spec.scaling.as_ref().map_or(replicas, |scaling| scaling.max_replicas);
     let at = Plan { replicas: checked_at, ..plan.clone() };
     if let Way::Canary { steps } = &plan.way
@@ -242,7 +269,22 @@ pub fn plan_of_record(snapshot: &Snapshot, revision: &str, spec: &ProductionServ
     // What deleting the service does is nothing that was accepted together with an image: the present word counts, or an app that was to be
     // left behind would go.
     let spec = ProductionServiceSpec { deletion_policy: snapshot.service.spec.deletion_policy, ..spec.clone() };
-    plan_of(&snapshot.service, &spec, revision.to_owned(), replicas(snapshot), &mut Vec::new())
+    let mut plan = plan_of(&snapshot.service, &spec, revision.to_owned(), replicas(snapshot), &mut Vec::new());
+    by_provider(&mut plan, snapshot.providers.as_ref());
+    plan
+}
+
+/// Prometheus shows nothing new before its next scrape. A name that the operator does not know is refused.
+fn by_provider(plan: &mut Plan, known: Option<&BTreeMap<String, i64>>) -> Option<Refusal> {
+    let name = plan.metrics.as_ref()?.provider.as_ref()?;
+    let seconds = known.map_or(Some(&0), |known| known.get(name)).copied();
+    plan.settings.interval_seconds = plan.settings.interval_seconds.max(PROVIDER_INTERVAL_SECONDS).max(seconds.unwrap_or_default());
+    let names = || known.into_iter().flatten().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    seconds.is_none().then(|| {
+        let all = names();
+        let all = if all.is_empty() { "it knows none" } else { &all };
+        Refusal::new("UnknownProvider", format!("spec.observability.metrics.provider: the operator knows no {name:?} ({all}); ask who runs plimsoll to add it to its providers"))
+    })
 }
 
 fn plan_of(
@@ -311,6 +353,7 @@ fn plan_of(
         bake_seconds: rollout.bake_seconds.unwrap_or(bake),
         progress_deadline_seconds: rollout.progress_deadline_seconds.unwrap_or(PROGRESS_DEADLINE_SECONDS),
         metrics: metrics(spec, refusals),
+        gates: gates::planned(spec, refusals),
         settings,
         on_no_evidence: analysis.on_no_evidence.unwrap_or_default(),
         spec: spec.clone(),
@@ -329,6 +372,11 @@ fn way(strategy: Option<Strategy>) -> (Way, IntOrPercent) {
         Some(Strategy::Rolling(rolling)) => {
             let soak_seconds = rolling.soak_seconds.unwrap_or(ROLLING_SOAK_SECONDS);
             (Way::Rolling { soak_seconds }, IntOrPercent::Percent("25%".into()))
+        }
+        Some(Strategy::BlueGreen(blue_green)) => {
+            let whole = IntOrPercent::Percent("100%".into());
+            let soak_seconds = blue_green.soak_seconds.unwrap_or(PREVIEW_SOAK_SECONDS);
+            (Way::BlueGreen { warm: blue_green.warm_replicas.unwrap_or(whole.clone()), soak_seconds }, whole)
         }
         None => way(Some(Strategy::Rolling(crate::api::rollout::Rolling::default()))),
     }
@@ -378,6 +426,13 @@ fn metrics(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Option<
     if spec.objectives.is_empty() {
         return None;
     }
+    let reading = Reading::of(&metrics).unwrap_or_else(|why| {
+        refusals.push(Refusal::new("InvalidMetrics", format!("spec.observability.metrics.{why}")));
+        Reading::default()
+    });
+    if metrics.provider.is_some() {
+        return Some(MetricsEndpoint { provider: metrics.provider, port: 0, path: String::new(), reading });
+    }
     let Some(port) = port else {
         if metrics.port.is_none() {
             refusals.push(Refusal::new(
@@ -387,11 +442,8 @@ fn metrics(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Option<
         }
         return None;
     };
-    let reading = Reading::of(&metrics).unwrap_or_else(|why| {
-        refusals.push(Refusal::new("InvalidMetrics", format!("spec.observability.metrics.{why}")));
-        Reading::default()
-    });
     Some(MetricsEndpoint {
+        provider: None,
         port: u16::try_from(port.port).unwrap_or_default(),
         path: metrics.path.unwrap_or_else(|| METRICS_PATH.to_owned()),
         reading,
@@ -420,6 +472,7 @@ mod tests {
             serde_json::json!({"strategy": {"canary": {"steps": steps}}, "surge": surge})
         };
         let rolling = |surge: &str| serde_json::json!({"strategy": {"rolling": {}}, "surge": surge});
+        let blue_green = |warm: &str| serde_json::json!({"strategy": {"blueGreen": {"warmReplicas": warm}}});
         let cases = [
             ("with a full surge stable keeps its pods", 10, canary(&[10, 25, 50], "100%"), vec![(2, 10), (4, 10), (10, 10), (10, 10)]),
             ("three replicas: one pod is the least", 3, canary(&[5, 50], "100%"), vec![(1, 3), (3, 3), (3, 3)]),
@@ -430,6 +483,8 @@ mod tests {
             ("one replica has no step before full", 1, rolling("25%"), vec![(1, 1)]),
             ("everything at once", 3, rolling("100%"), vec![(3, 3)]),
             ("nothing serves", 0, rolling("25%"), vec![(0, 0)]),
+            ("blue and green are both whole", 3, blue_green("100%"), vec![(3, 3), (3, 3)]),
+            ("a smaller preview, rounded up", 3, blue_green("50%"), vec![(2, 3), (3, 3)]),
         ];
         for (why, replicas, rollout, expected) in cases {
             assert_eq!(shapes(&planned(replicas, rollout)), expected, "{why}");

@@ -38,13 +38,13 @@ pub struct About<'a> {
 #[must_use]
 pub fn status(about: &About<'_>, advanced: &Advanced) -> ProductionServiceStatus {
     let (memory, facts, target) = (&advanced.memory, about.facts, about.target);
-    let verdict = phase(about, advanced);
+    let verdict = refused(about, memory, phase(about, advanced));
     let message = clipped(&verdict.message);
     let asked: i32 = target.routed.iter().filter_map(|revision| target.replicas.get(revision)).sum();
     let ready: i32 = target.routed.iter().map(|revision| facts.ready(revision)).sum();
     let present: i32 = target.routed.iter().map(|revision| facts.deployed(revision).present).sum();
     let revision = |name: &String| revision_status(about, memory, name);
-    let progress = memory.progress.as_ref().filter(|progress| progress.stage != Stage::Starting);
+    let progress = memory.progress.as_ref().filter(|progress| !matches!(progress.stage, Stage::Gated | Stage::Starting));
     let candidate = memory.progress.as_ref().map(|progress| &progress.revision);
     ProductionServiceStatus {
         conditions: conditions(about, &verdict, &message),
@@ -90,15 +90,16 @@ fn phase(about: &About<'_>, advanced: &Advanced) -> Word {
         (Some(progress), _) => {
             let sentence = progress.sentence.clone();
             match progress.stage {
-                Stage::Starting => match &advanced.blocked {
+                Stage::Gated | Stage::Starting if memory.stable.is_none() => match &advanced.blocked {
                     Some(why) => word(Phase::Blocked, "FirstRevision", why.clone()),
                     None => word(Phase::Progressing, "FirstRevision", sentence),
                 },
-                Stage::Shifting | Stage::Soaking if paused => {
+                Stage::Gated | Stage::Starting | Stage::Shifting | Stage::Soaking if paused => {
                     word(Phase::Paused, "Paused", format!("paused by spec.control.paused; {sentence}"))
                 }
                 Stage::Baking if paused => word(Phase::Paused, "Paused", format!("paused by spec.control.paused in the bake; {sentence}")),
-                Stage::Shifting | Stage::Soaking => word(Phase::Progressing, "Progressing", sentence),
+                Stage::Gated => word(Phase::Progressing, "Gated", sentence),
+                Stage::Starting | Stage::Shifting | Stage::Soaking => word(Phase::Progressing, "Progressing", sentence),
                 Stage::Baking => word(Phase::Baking, "Baking", sentence),
                 Stage::Draining if progress.cause.is_none() => word(Phase::Baking, "Promoting", sentence),
                 Stage::RollingBack | Stage::Draining => word(Phase::RollingBack, "RollingBack", sentence),
@@ -113,7 +114,7 @@ fn phase(about: &About<'_>, advanced: &Advanced) -> Word {
             word(Phase::Stable, "Stable", message)
         }
         (None, Some(plan)) => match advanced.quarantined.iter().find(|entry| entry.revision == plan.revision) {
-            Some(entry) => word(Phase::RolledBack, "RolledBack", entry.reason.clone()),
+            Some(entry) => word(Phase::RolledBack, "RolledBack", format!("{}{}", entry.reason, helps_out(about, memory))),
             None if paused => {
                 word(Phase::Paused, "Paused", format!("paused by spec.control.paused; {} waits to be rolled out", plan.revision))
             }
@@ -121,6 +122,28 @@ fn phase(about: &About<'_>, advanced: &Advanced) -> Word {
         },
         (None, None) => word(Phase::Blocked, "NoSpec", "no spec was ever accepted".to_owned()),
     }
+}
+
+/// What the API server refuses comes first. It blocks a service that has no rollout on; one that has goes on, or back at its deadline.
+fn refused(about: &About<'_>, memory: &Memory, word: Word) -> Word {
+    let Some(why) = &about.snapshot.refused else { return word };
+    let message = format!("{why}; {}", word.message);
+    match &memory.progress {
+        Some(progress) if progress.stage != Stage::Starting => Word { message, ..word },
+        _ if word.phase == Phase::Blocked => Word { message, ..word },
+        _ => Word { phase: Phase::Blocked, reason: "CannotApply".to_owned(), message },
+    }
+}
+
+/// Revisions that are over, and still serve because stable has not got its pods.
+fn helps_out(about: &About<'_>, memory: &Memory) -> String {
+    let Some(stable) = &memory.stable else { return String::new() };
+    let others: Vec<&str> = about.target.routed.iter().filter(|routed| *routed != stable).map(String::as_str).collect();
+    if others.is_empty() {
+        return String::new();
+    }
+    let (ready, asked) = (about.facts.ready(stable), about.target.replicas.get(stable).copied().unwrap_or(0));
+    format!("; {} goes on serving, since {ready} of {asked} pods of {stable} are ready", others.join(", "))
 }
 
 fn conditions(about: &About<'_>, word: &Word, message: &str) -> Vec<Condition> {
@@ -151,11 +174,16 @@ fn conditions(about: &About<'_>, word: &Word, message: &str) -> Vec<Condition> {
             status,
             reason: reason.to_owned(),
             message: clipped(message),
-            last_transition_time: same.map_or(Moment(about.now), |condition| condition.last_transition_time),
+            // Whole seconds, as everywhere in Kubernetes.
+            last_transition_time: same.map_or_else(|| second(about.now), |condition| condition.last_transition_time),
             observed_generation: about.snapshot.service.metadata.generation,
         }
     };
     list.into_iter().map(condition).collect()
+}
+
+fn second(now: Timestamp) -> Moment {
+    Moment(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
 /// Whatever serves has enough ready pods.
@@ -220,6 +248,9 @@ fn effective(plan: &Plan) -> Effective {
             let each: Vec<_> = steps.iter().map(|step| format!("{}% for {} s", step.weight, step.soak_seconds)).collect();
             ("canary", each.join(", "))
         }
+        Way::BlueGreen { soak_seconds, .. } => {
+            ("blueGreen", format!("{} pods behind the preview for {soak_seconds} s, then one switch", plan.shape(0).candidate))
+        }
         Way::Rolling { soak_seconds } => ("rolling", format!("{} slices, {soak_seconds} s each", plan.steps() + 1)),
     };
     let names: Vec<_> = plan.settings.objectives.iter().map(|objective| objective.name.as_str()).collect();
@@ -238,10 +269,16 @@ pub fn news(about: &About<'_>, status: &ProductionServiceStatus) -> Vec<Event> {
     let before =
         about.snapshot.service.status.as_ref().and_then(|status| status.conditions.iter().find(|condition| condition.kind == "Stalled"));
     let stalled = status.conditions.iter().find(|condition| condition.kind == "Stalled" && condition.status == ConditionStatus::True);
+    // The shell tells of what the API server refuses.
+    let stalled = stalled.filter(|condition| condition.reason != "CannotApply");
     let fresh = stalled.filter(|now| before.is_none_or(|before| before.status != now.status || before.message != now.message));
     // A rollback has its own event.
-    let blocked =
-        fresh.filter(|_| status.phase == Some(Phase::Blocked)).map(|condition| Event::warning("Blocked", condition.message.clone()));
+    let reason = match (about.refusals.first(), about.conflicts.first()) {
+        (Some(refusal), _) => refusal.reason,
+        (None, Some(_)) => "NameConflict",
+        (None, None) => "Blocked",
+    };
+    let blocked = fresh.filter(|_| status.phase == Some(Phase::Blocked)).map(|condition| Event::warning(reason, condition.message.clone()));
     blocked.into_iter().collect()
 }
 
@@ -271,6 +308,7 @@ pub fn clip_memory(memory: &mut Memory, quarantined: &mut [Quarantined]) {
     }
     if let Some(progress) = &mut memory.progress {
         clip(&mut progress.sentence);
+        progress.gates.iter_mut().for_each(|gate| clip(&mut gate.message));
         if let Some(cause) = &mut progress.cause {
             clip(&mut cause.message);
         }

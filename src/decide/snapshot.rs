@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::analysis::convention::Reading;
 use super::analysis::{Judge, PodState, Scrape};
+use super::gates::Neighbour;
 use crate::api::ProductionService;
 
 /// The kinds of objects that plimsoll makes, in the order in which they are applied.
@@ -145,19 +146,40 @@ pub struct Snapshot {
     pub operator_namespace: String,
     /// Fields of `spec` set by others beside the autoscaler: the manager's name where it sets `spec.replicas` while `scaling` is on.
     pub replicas_manager: Option<String>,
+    /// What the API server said to the last write, if it refused it and will again.
+    pub refused: Option<String>,
+    /// Prometheus servers that the operator knows, by name, with the seconds between two of their scrapes. `None`: not known here, any may be meant.
+    pub providers: Option<BTreeMap<String, i64>>,
     /// The judge of the rollout that is on, kept from the last decision. Absent after a restart: it is resumed from status.
     pub judge: Option<Judge>,
     /// When the pods were last asked for their metrics in this rollout.
     pub measured: Option<Timestamp>,
+    /// What gates look at.
+    pub around: Around,
 }
 
-/// A request to one pod's metrics that is due.
+/// What gates look at beside the service itself.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
+    /// The other services that the spec depends on, by name; one that does not exist is missing here.
+    pub neighbours: BTreeMap<String, Neighbour>,
+    /// The admission policy that compares `control.approve[].by` with the writer is installed.
+    pub approvals_verified: bool,
+}
+
+/// A request for one pod's metrics that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The pod's uid.
     pub pod: String,
+    /// Its name.
+    pub name: String,
     /// Its revision.
     pub revision: String,
+    /// The Prometheus to ask, by its name; `None`: the pod itself.
+    pub provider: Option<String>,
+    /// Whether its histogram is of interest.
+    pub latency: bool,
     /// Address to connect to.
     pub ip: String,
     /// Port to connect to.

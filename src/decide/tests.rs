@@ -9,7 +9,7 @@ use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::status::{Memory, Phase, Progress};
+use crate::api::status::{CauseReason, Memory, Phase, Progress};
 use crate::api::{ProductionService, ProductionServiceSpec};
 
 struct World {
@@ -35,6 +35,10 @@ fn rolling() -> Value {
     json!({"strategy": {"rolling": {"soakSeconds": 3}}, "bakeSeconds": 10, "progressDeadlineSeconds": 60})
 }
 
+fn blue_green() -> Value {
+    json!({"strategy": {"blueGreen": {"soakSeconds": 5, "warmReplicas": "50%"}}, "bakeSeconds": 10, "progressDeadlineSeconds": 60})
+}
+
 /// A way that is refused: without a router the share of a canary with a full surge ends at one half.
 fn unreachable() -> Value {
     json!({"strategy": {"canary": {"steps": [{"weight": 60}]}}})
@@ -55,8 +59,11 @@ impl World {
             pull_secrets: Vec::new(),
             operator_namespace: "plimsoll-system".into(),
             replicas_manager: None,
+            refused: None,
+            providers: None,
             judge: None,
             measured: None,
+            around: crate::decide::Around::default(),
         };
         let now = "2026-01-01T10:00:00Z".parse().unwrap();
         Self { snapshot, now, broken: BTreeSet::new(), stuck: BTreeSet::new(), events: Vec::new(), count: 0 }
@@ -165,6 +172,9 @@ impl World {
         }
         let needed = usize::try_from(self.snapshot.service.spec.replicas.unwrap_or(2)).unwrap();
         let after = self.served();
+        // A candidate that fails its users does not help by being there.
+        let cause = self.progress().and_then(|progress| progress.cause).map(|cause| cause.reason);
+        let needed = if matches!(cause, Some(CauseReason::Analysis | CauseReason::Signal)) { needed - 1 } else { needed };
         assert!(after >= before.min(needed), "{about}: {after} of {needed} pods take traffic, {before} before");
     }
 
@@ -215,6 +225,14 @@ impl World {
         self.stuck.insert(revision.to_owned());
     }
 
+    /// Every pod of a revision has restarted twice.
+    fn crash(&mut self, revision: &str) {
+        for pod in self.snapshot.pods.iter_mut().filter(|pod| pod.state.revision == revision) {
+            pod.state.containers =
+                vec![analysis::ContainerState { name: "app".into(), restarts: 2, ..analysis::ContainerState::default() }];
+        }
+    }
+
     fn second(&mut self) {
         self.settle();
         self.pods();
@@ -246,7 +264,7 @@ impl World {
 #[test]
 fn a_good_version_goes_through_whatever_the_way_and_the_size() {
     for replicas in [0, 1, 2, 3, 4, 7] {
-        for way in [canary(), rolling()] {
+        for way in [canary(), rolling(), blue_green()] {
             let mut old = spec("1", &way);
             old["replicas"] = replicas.into();
             let mut world = World::serving(&old);
@@ -263,7 +281,7 @@ fn a_good_version_goes_through_whatever_the_way_and_the_size() {
 
 #[test]
 fn more_replicas_in_the_bake_do_not_keep_it_from_ending() {
-    for way in [canary(), rolling()] {
+    for way in [canary(), rolling(), blue_green()] {
         let mut world = World::serving(&spec("1", &way));
         world.change("/image", "shop:2".into());
         world.until_stage(Stage::Baking);
@@ -279,7 +297,7 @@ fn more_replicas_in_the_bake_do_not_keep_it_from_ending() {
 fn fewer_or_more_replicas_in_any_stage_take_no_capacity_away() {
     for stage in [Stage::Shifting, Stage::Soaking, Stage::Baking, Stage::Draining] {
         for replicas in [1, 2, 3, 9] {
-            for way in [canary(), rolling()] {
+            for way in [canary(), rolling(), blue_green()] {
                 let mut world = World::serving(&spec("1", &way));
                 world.change("/image", "shop:2".into());
                 world.until_stage(stage);
@@ -386,6 +404,47 @@ fn a_lost_memory_is_rebuilt_without_a_silent_promotion() {
             world.until("the spec's own", |world| world.phase() == Phase::Stable && world.memory().stable.as_ref() == Some(&wanted));
         }
     }
+}
+
+#[test]
+fn a_lost_memory_does_not_lose_the_quarantine() {
+    let mut world = World::serving(&spec("1", &canary()));
+    let stable = world.revision();
+    world.change("/image", "shop:2".into());
+    let candidate = world.revision();
+    world.until_stage(Stage::Soaking);
+    world.change("/control", json!({"abort": candidate}));
+    world.until("taken back", |world| world.phase() == Phase::RolledBack);
+    world.run(2);
+    let before = world.snapshot.service.status.clone().unwrap().quarantined;
+    world.snapshot.service.status = None;
+    world.run(20);
+    assert_eq!((world.phase(), world.memory().stable), (Phase::RolledBack, Some(stable)));
+    assert_eq!(world.snapshot.service.status.clone().unwrap().quarantined, before);
+    world.change("/control", json!({"retry": {"revision": candidate, "attempt": 2}}));
+    world.until("promoted", |world| world.memory().stable.as_ref() == Some(&candidate));
+    world.snapshot.service.status = None;
+    world.run(2);
+    assert_eq!((world.phase(), world.memory().stable), (Phase::Stable, Some(candidate)), "its record does not say so any more");
+}
+
+#[test]
+fn what_the_api_server_refuses_is_told_in_status() {
+    let refusal = || Some("cannot change Deployment shop-a: field is immutable".to_owned());
+    let mut world = World::serving(&spec("1", &canary()));
+    world.snapshot.refused = refusal();
+    world.settle();
+    assert_eq!(world.phase(), Phase::Blocked);
+    assert!(world.message().starts_with("cannot change Deployment"), "{}", world.message());
+    world.snapshot.refused = None;
+    world.settle();
+    assert_eq!(world.phase(), Phase::Stable);
+    world.change("/image", "shop:2".into());
+    world.until_stage(Stage::Soaking);
+    world.snapshot.refused = refusal();
+    world.settle();
+    assert_eq!(world.phase(), Phase::Progressing, "a rollout goes on, or back");
+    assert!(world.message().starts_with("cannot change Deployment"), "{}", world.message());
 }
 
 #[test]
@@ -506,6 +565,185 @@ fn a_promoted_revision_that_loses_its_pods_in_the_drain_does_not_take_stable_wit
     assert!(world.message().contains("waiting for the others"), "{}", world.message());
     world.stuck.clear();
     world.until("promoted", |world| world.phase() == Phase::Stable);
+}
+
+#[test]
+fn an_order_that_never_reached_the_cluster_is_not_late() {
+    let mut world = World::serving(&spec("1", &canary()));
+    world.change("/image", "shop:2".into());
+    let wanted = world.revision();
+    // The decision is written; then the operator is away for longer than the deadline, and its Deployment never comes.
+    world.snapshot.service.status = Some(world.decide().status);
+    assert_eq!(world.progress().map(|progress| progress.stage), Some(Stage::Shifting));
+    world.now += 10.minutes();
+    world.settle();
+    assert_eq!(world.progress().map(|progress| progress.cause), Some(None), "{}", world.message());
+    world.until("promoted", |world| world.memory().stable.as_ref() == Some(&wanted));
+}
+
+#[test]
+fn the_deadline_of_an_order_that_never_reaches_the_cluster_ends_as_well() {
+    let mut world = World::serving(&spec("1", &canary()));
+    world.change("/image", "shop:2".into());
+    world.snapshot.service.status = Some(world.decide().status);
+    for _ in 0..2 {
+        // Nothing but the status can be written.
+        world.now += 61.seconds();
+        world.snapshot.service.status = Some(world.decide().status);
+    }
+    assert_eq!(world.progress().unwrap().stage, Stage::RollingBack, "{}", world.message());
+}
+
+#[test]
+fn no_replicas_in_a_rollout_prove_nothing() {
+    for stage in [Stage::Shifting, Stage::Soaking, Stage::Baking] {
+        for way in [canary(), rolling()] {
+            let mut world = World::serving(&spec("1", &way));
+            let stable = world.revision();
+            world.change("/image", "shop:2".into());
+            let wanted = world.revision();
+            world.until_stage(stage);
+            world.change("/replicas", 0.into());
+            world.run(120);
+            assert_eq!(world.memory().stable.as_ref(), Some(&stable), "{stage:?}: {}", world.message());
+            assert!(world.message().contains("0 replicas"), "{}", world.message());
+            assert_eq!(world.progress().map(|progress| progress.cause), Some(None));
+            let mut ordered =
+                World { snapshot: world.snapshot.clone(), broken: BTreeSet::new(), stuck: BTreeSet::new(), events: Vec::new(), ..world };
+            world = World {
+                snapshot: ordered.snapshot.clone(),
+                broken: BTreeSet::new(),
+                stuck: BTreeSet::new(),
+                events: Vec::new(),
+                ..ordered
+            };
+            world.change("/replicas", 4.into());
+            world.until("promoted", |world| world.memory().stable.as_ref() == Some(&wanted));
+            ordered.change("/control", json!({"promote": {"revision": wanted, "to": "full"}}));
+            ordered.until("ordered", |world| world.memory().stable.as_ref() == Some(&wanted));
+        }
+    }
+}
+
+#[test]
+fn an_abort_in_the_drain_of_a_promotion_takes_it_back() {
+    for way in [canary(), rolling()] {
+        let mut world = World::serving(&spec("1", &way));
+        let stable = world.revision();
+        world.change("/image", "shop:2".into());
+        let candidate = world.revision();
+        world.until_stage(Stage::Draining);
+        world.change("/control", json!({"abort": candidate}));
+        world.until("taken back", |world| world.phase() == Phase::RolledBack);
+        world.run(2);
+        assert_eq!((world.memory().stable.as_ref(), world.asked(&stable), world.asked(&candidate)), (Some(&stable), Some(4), None));
+    }
+}
+
+/// In the bake of a canary one of stable's four pods is lost for good, and the candidate goes back for this reason.
+fn short_of_a_pod(cause: CauseReason) -> (World, String, String) {
+    let mut world = World::serving(&spec("1", &canary()));
+    let stable = world.revision();
+    world.change("/image", "shop:2".into());
+    let candidate = world.revision();
+    world.until_stage(Stage::Baking);
+    let lost = world.snapshot.pods.iter().position(|pod| pod.state.revision == stable).unwrap();
+    world.snapshot.pods.remove(lost);
+    world.stuck.insert(stable.clone());
+    match cause {
+        CauseReason::Signal => world.crash(&candidate),
+        _ => world.change("/control", json!({"abort": candidate})),
+    }
+    world.until_stage(Stage::RollingBack);
+    (world, stable, candidate)
+}
+
+#[test]
+fn one_lost_pod_of_stable_does_not_keep_a_bad_candidate_in_the_traffic() {
+    let (mut world, stable, candidate) = short_of_a_pod(CauseReason::Signal);
+    world.settle();
+    assert_eq!(world.asked(&candidate), Some(1), "it keeps what stable lacks, and no more");
+    let began = world.now;
+    world.until("narrowed", |world| world.progress().is_some_and(|progress| progress.stage == Stage::Draining));
+    assert!((30..35).contains(&world.now.duration_since(began).as_secs()), "one of four may be missing");
+    world.until("over", |world| world.phase() == Phase::RolledBack);
+    world.run(2);
+    assert_eq!((world.asked(&stable), world.asked(&candidate), world.served()), (Some(4), None, 3));
+}
+
+#[test]
+fn a_candidate_that_serves_well_stays_until_stable_has_its_pods() {
+    let (mut world, stable, candidate) = short_of_a_pod(CauseReason::Abort);
+    world.until("over", |world| world.phase() == Phase::RolledBack);
+    world.run(100);
+    assert_eq!((world.asked(&stable), world.asked(&candidate), world.served()), (Some(4), Some(1), 4));
+    assert!(world.message().contains("goes on serving"), "{}", world.message());
+    world.stuck.clear();
+    world.run(3);
+    assert_eq!((world.asked(&stable), world.asked(&candidate), world.served()), (Some(4), None, 4));
+}
+
+#[test]
+fn where_stable_has_no_pod_left_a_rollback_ends_and_a_fix_may_come() {
+    let mut world = World::serving(&spec("1", &canary()));
+    let stable = world.revision();
+    world.change("/image", "shop:2".into());
+    let candidate = world.revision();
+    world.until_stage(Stage::Baking);
+    world.lose(&stable);
+    world.change("/control", json!({"abort": candidate}));
+    world.until("over", |world| world.phase() == Phase::RolledBack);
+    assert_eq!((world.asked(&candidate), world.served()), (Some(4), 4), "somebody has to serve");
+    world.change("/image", "shop:3".into());
+    let fix = world.revision();
+    world.until("the fix takes its place", |world| world.memory().stable.as_ref() == Some(&fix));
+    world.run(3);
+    assert_eq!((world.asked(&candidate), world.served()), (None, 4));
+}
+
+#[test]
+fn a_superseded_revision_of_the_history_stays_there() {
+    let mut world = World::serving(&spec("1", &canary()));
+    let (first, old) = (world.revision(), json!(world.snapshot.service.spec));
+    world.change("/image", "shop:2".into());
+    let second = world.revision();
+    world.until("promoted", |world| world.memory().stable.as_ref() == Some(&second));
+    world.run(2);
+    world.set(&old);
+    world.until_stage(Stage::Soaking);
+    world.change("/image", "shop:3".into());
+    world.until("superseded", |world| world.progress().is_some_and(|progress| progress.revision != first && progress.cause.is_none()));
+    assert_eq!((world.memory().history, world.asked(&first)), (vec![first], Some(0)));
+}
+
+#[test]
+fn a_first_revision_is_not_promoted_while_its_name_is_taken() {
+    let mut world = World::new(&spec("1", &canary()));
+    let foreign = Child { uid: "x".into(), resource_version: "1".into(), ours: false, deleting: false, body: json!({}) };
+    let front = ObjectKey::new(Kind::Service, "shop");
+    world.snapshot.children.insert(front.clone(), foreign);
+    world.run(5);
+    assert_eq!((world.phase(), world.memory().stable), (Phase::Blocked, None), "nobody reaches its pods");
+    assert!(world.events.iter().any(|event| event.reason == "NameConflict"), "{:?}", world.events);
+    world.snapshot.children.remove(&front);
+    world.until("serves", |world| world.phase() == Phase::Stable);
+}
+
+#[test]
+fn a_new_reason_is_told_at_once_and_condition_times_are_whole_seconds() {
+    let mut world = World::serving(&spec("1", &canary()));
+    world.now += 123.milliseconds();
+    world.change("/image", "shop:2".into());
+    let candidate = world.revision();
+    world.broken.insert(candidate.clone());
+    world.until("its pod", |world| world.snapshot.pods.iter().any(|pod| pod.state.revision == candidate));
+    world.settle();
+    let pod = world.snapshot.pods.iter_mut().find(|pod| pod.state.revision == candidate).unwrap();
+    pod.state.unschedulable = Some("0/4 nodes are available".into());
+    world.settle();
+    assert!(world.message().contains("0/4 nodes are available"), "{}", world.message());
+    let status = world.snapshot.service.status.unwrap();
+    assert!(status.conditions.iter().all(|condition| condition.last_transition_time.0.subsec_nanosecond() == 0));
 }
 
 #[test]

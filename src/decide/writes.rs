@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::render::matching::{additions, matches};
+use super::render::ownership::QUARANTINED;
 use super::snapshot::{Child, Kind, ObjectKey};
 
 /// One write. The shell carries them out in order and stops at the first that fails.
@@ -73,8 +74,8 @@ pub fn difference(wanted: &BTreeMap<ObjectKey, Value>, children: &BTreeMap<Objec
         match children.get(key) {
             None => writes.push(Write::Create { key: key.clone(), body: body.clone() }),
             Some(child) if !child.ours || child.deleting => {}
-            // A record is immutable; its contents are not watched. Whose it is and how it is found are all there is to compare.
-            Some(child) if key.kind == Kind::ConfigMap && owner(&child.body) == owner(body) && has_labels(body, &child.body) => {}
+            // A record is immutable; its contents are not watched. Whose it is, how it is found and what became of its revision are all there is.
+            Some(child) if key.kind == Kind::ConfigMap && is_same_record(body, &child.body) => {}
             Some(child) if matches(body, &child.body) => {}
             Some(child) => {
                 let guarded = takes_away(key.kind, body, &child.body);
@@ -93,6 +94,11 @@ pub fn difference(wanted: &BTreeMap<ObjectKey, Value>, children: &BTreeMap<Objec
         resource_version: child.resource_version.clone(),
     }));
     writes
+}
+
+fn is_same_record(wanted: &Value, live: &Value) -> bool {
+    let quarantined = |body: &Value| body["metadata"]["annotations"][QUARANTINED].clone();
+    owner(live) == owner(wanted) && has_labels(wanted, live) && quarantined(live) == quarantined(wanted)
 }
 
 fn has_labels(wanted: &Value, live: &Value) -> bool {

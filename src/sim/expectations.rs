@@ -1,7 +1,8 @@
 //! What a spec comes to, written down a second time for the invariants: they must not ask the code that they check.
 
 use crate::api::analysis::OnNoEvidence;
-use crate::api::rollout::{Canary, Strategy};
+use crate::api::gates::GateAt;
+use crate::api::rollout::{BlueGreen, Canary, Strategy};
 use crate::api::values::IntOrPercent;
 use crate::api::{ProductionServiceSpec, rollout::Rollout};
 
@@ -16,6 +17,14 @@ fn canary(spec: &ProductionServiceSpec) -> Option<Canary> {
     }
 }
 
+/// Users never meet two versions.
+pub(super) fn blue_green(spec: &ProductionServiceSpec) -> Option<BlueGreen> {
+    match rollout(spec).strategy {
+        Some(Strategy::BlueGreen(blue_green)) => Some(blue_green),
+        _ => None,
+    }
+}
+
 /// R; `None`: an autoscaler is on and has not written yet.
 pub(super) fn replicas(spec: &ProductionServiceSpec) -> Option<i32> {
     match (&spec.scaling, spec.replicas) {
@@ -26,11 +35,21 @@ pub(super) fn replicas(spec: &ProductionServiceSpec) -> Option<i32> {
 }
 
 fn surge(spec: &ProductionServiceSpec, replicas: i32) -> i32 {
-    let default = if canary(spec).is_some() { 100 } else { 25 };
+    let default = if canary(spec).is_some() || blue_green(spec).is_some() { 100 } else { 25 };
     let percent = |percent: i32| (replicas * percent + 99) / 100;
     match rollout(spec).surge {
         None => percent(default),
         Some(IntOrPercent::Int(pods)) => pods,
+        Some(IntOrPercent::Percent(text)) => percent(text.trim_end_matches('%').parse().unwrap_or(100)),
+    }
+}
+
+/// Pods that may be missing on purpose.
+pub(super) fn max_unavailable(spec: &ProductionServiceSpec, replicas: usize) -> usize {
+    let percent = |percent: usize| (replicas * percent).div_ceil(100);
+    match spec.availability.as_ref().and_then(|availability| availability.max_unavailable.clone()) {
+        None => percent(10).max(1),
+        Some(IntOrPercent::Int(pods)) => usize::try_from(pods).unwrap_or(0),
         Some(IntOrPercent::Percent(text)) => percent(text.trim_end_matches('%').parse().unwrap_or(100)),
     }
 }
@@ -40,6 +59,14 @@ pub(super) fn shape(spec: &ProductionServiceSpec, replicas: i32, step: i32) -> (
     let surge = surge(spec, replicas);
     let with = |candidate: i32| (candidate, replicas.min(replicas + surge - candidate));
     let index = usize::try_from(step).unwrap_or(0);
+    if let Some(blue_green) = blue_green(spec) {
+        let warm = match blue_green.warm_replicas {
+            Some(IntOrPercent::Int(pods)) => pods,
+            Some(IntOrPercent::Percent(text)) => (replicas * text.trim_end_matches('%').parse().unwrap_or(100) + 99) / 100,
+            None => replicas,
+        };
+        return (if step == 0 { warm.min(replicas) } else { replicas }, replicas);
+    }
     match canary(spec) {
         Some(canary) => {
             let weights: Vec<i32> =
@@ -54,6 +81,23 @@ pub(super) fn shape(spec: &ProductionServiceSpec, replicas: i32, step: i32) -> (
     }
 }
 
+/// Approvals without which nobody gets from one step to another; -1 is before the first pod.
+pub(super) fn approvals(spec: &ProductionServiceSpec, from: i32, to: i32) -> Vec<(String, usize)> {
+    let weights: Vec<i32> = match canary(spec) {
+        Some(canary) if canary.steps.is_empty() => vec![10, 25, 50],
+        Some(canary) => canary.steps.iter().map(|step| step.weight).collect(),
+        None => return Vec::new(),
+    };
+    let step = |at: &GateAt| match at {
+        GateAt::Start(_) => 0,
+        GateAt::BeforeWeight(before) => weights.iter().take_while(|weight| **weight < before.weight).count(),
+        GateAt::BeforePromotion(_) => weights.len(),
+    };
+    let gates = rollout(spec).gates.into_iter();
+    let between = gates.filter(|gate| i32::try_from(step(&gate.at)).is_ok_and(|step| from < step && step <= to));
+    between.filter_map(|gate| Some((gate.name, usize::try_from(gate.approval?.count.unwrap_or(1)).ok()?))).collect()
+}
+
 /// Seconds of a step's soak.
 pub(super) fn soak_seconds(spec: &ProductionServiceSpec, step: i32) -> i32 {
     match rollout(spec).strategy {
@@ -61,6 +105,7 @@ pub(super) fn soak_seconds(spec: &ProductionServiceSpec, step: i32) -> i32 {
             usize::try_from(step).ok().and_then(|step| canary.steps.get(step)).and_then(|step| step.soak_seconds).unwrap_or(60)
         }
         Some(Strategy::Rolling(rolling)) => rolling.soak_seconds.unwrap_or(10),
+        Some(Strategy::BlueGreen(blue_green)) => blue_green.soak_seconds.unwrap_or(60),
         None => 10,
     }
 }
@@ -73,7 +118,7 @@ pub(super) fn bake_seconds(spec: &ProductionServiceSpec) -> i32 {
 /// Requests without which no step passes.
 pub(super) fn least_requests(spec: &ProductionServiceSpec) -> u64 {
     let given = rollout(spec).analysis.and_then(|analysis| analysis.min_requests).unwrap_or(200);
-    if spec.objectives.is_empty() { 0 } else { u64::try_from(given).unwrap_or(0) }
+    if spec.objectives.is_empty() || blue_green(spec).is_some() { 0 } else { u64::try_from(given).unwrap_or(0) }
 }
 
 fn on_no_evidence(spec: &ProductionServiceSpec) -> Option<OnNoEvidence> {

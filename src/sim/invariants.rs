@@ -1,6 +1,8 @@
 //! What must hold after every step of every run (`rollouts.md`, Invariants), checked from the outside: what is written and what is true in the
 //! world, never by the code that decides. The numbers after the names are those of that page.
 
+mod capacity;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,13 +12,11 @@ use super::expectations as expected;
 use super::workloads::Workloads;
 use crate::api::status::{CauseReason, Command, Memory, Phase, Progress, Stage};
 use crate::api::{ProductionService, ProductionServiceSpec, ProductionServiceStatus};
+use crate::decide::Kind;
 use crate::decide::analysis::Scrape;
-use crate::decide::{Kind, Write};
+pub(super) use capacity::Served;
 
 /// Rounds within one second that are no loop gone mad.
-/// A step beyond every way.
-const FULL: i32 = 1_000;
-
 const ROUNDS_A_SECOND: u32 = 100;
 /// How long an operator may take to route around a revision that has lost all of its pods.
 const REROUTED_WITHIN: SignedDuration = SignedDuration::from_secs(10);
@@ -32,26 +32,6 @@ pub struct Violation {
     pub seen: String,
 }
 
-/// Ready pods that take traffic, and go on doing so under the replicas that are asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Served {
-    pods: usize,
-}
-
-impl Served {
-    pub(super) fn of(cluster: &Cluster, workloads: &Workloads, service: &str) -> Self {
-        let mut ready: BTreeMap<&str, usize> = BTreeMap::new();
-        for pod in workloads.endpoints(cluster, service).filter(|pod| pod.counts()) {
-            *ready.entry(&pod.owner).or_default() += 1;
-        }
-        let asked = |owner: &str| {
-            let deployment = cluster.objects().iter().find(|(key, _)| key.kind == Kind::Deployment && key.name == owner);
-            deployment.and_then(|(_, body)| usize::try_from(body["spec"]["replicas"].as_i64()?).ok()).unwrap_or(0)
-        };
-        Self { pods: ready.into_iter().map(|(owner, ready)| ready.min(asked(owner))).sum() }
-    }
-}
-
 /// Watches a run.
 #[derive(Debug, Default)]
 pub(super) struct Auditor {
@@ -64,6 +44,8 @@ pub(super) struct Auditor {
     step_requests: u64,
     rollout_requests: u64,
     candidate: Option<String>,
+    /// When the rollout that is on was turned back.
+    turned: Option<Timestamp>,
     unrouted_since: Option<Timestamp>,
     second: i64,
     rounds: u32,
@@ -73,6 +55,10 @@ pub(super) struct Auditor {
     pub(super) total_scrapes: u64,
     /// The status was lost and not yet rebuilt.
     forgotten: bool,
+    /// One version serves, and the next one takes its place in one switch.
+    switching: bool,
+    /// (revision, gate, who) of every approval that the spec ever showed.
+    approved: BTreeSet<(String, String, String)>,
 }
 
 impl Auditor {
@@ -127,6 +113,8 @@ impl Auditor {
         workloads: &Workloads,
     ) {
         let Some(service) = cluster.service() else { return };
+        let approvals = service.spec.control.iter().flat_map(|control| &control.approve);
+        self.approved.extend(approvals.map(|approve| (approve.revision.clone(), approve.gate.clone(), approve.by.clone())));
         let empty = Memory::default();
         let (old, new) = (old.unwrap_or(&empty), status.rollout.as_ref().unwrap_or(&empty));
         let forgotten = std::mem::take(&mut self.forgotten);
@@ -137,22 +125,23 @@ impl Auditor {
                 self.violated(now, "17 only what was judged is promoted", format!("{:?} after {:?}", new.stable, old.progress));
             }
         }
+        let empty = expected::replicas(&service.spec) == Some(0);
         match (&old.progress, &new.progress) {
-            (None, Some(begun)) => self.begun(now, begun, new.stable.is_some()),
+            (None, Some(begun)) => self.begun(now, begun, new.stable.is_some(), empty),
             (Some(before), Some(after)) if before.id == after.id => {
                 let fresh = new.commands.iter().find(|latched| latched.revision == after.revision && !old.commands.contains(latched));
                 let ordered = before.ordered.or(after.ordered).or(fresh.map(|latched| latched.command));
                 self.moved(now, before, after, ordered, service, workloads);
             }
             (Some(before), Some(after)) => {
-                if !matches!(before.stage, Stage::Starting) {
+                if old.stable.is_some() {
                     self.violated(
                         now,
                         "3 one decision per step",
                         format!("{} took the place of {} in {:?}", after.id, before.id, before.stage),
                     );
                 }
-                self.begun(now, after, old.stable.is_some());
+                self.begun(now, after, old.stable.is_some(), empty);
             }
             (Some(before), None) => self.ended(now, before, old, new),
             (None, None) => {}
@@ -162,20 +151,29 @@ impl Auditor {
         }
     }
 
-    fn begun(&mut self, now: Timestamp, begun: &Progress, stable: bool) {
+    fn begun(&mut self, now: Timestamp, begun: &Progress, stable: bool, empty: bool) {
         if self.sent_back.contains(&(begun.revision.clone(), begun.attempt)) {
             self.violated(now, "7 no flapping", format!("{} was sent back before, and begins again", begun.id));
         }
-        if begun.step != 0 || begun.stage != if stable { Stage::Shifting } else { Stage::Starting } {
+        // Where nothing serves there is nothing to watch.
+        let first = if !stable {
+            Stage::Starting
+        } else if empty {
+            Stage::Draining
+        } else {
+            Stage::Shifting
+        };
+        if begun.step != 0 || begun.stage != Stage::Gated && begun.stage != first {
             self.violated(now, "3 one decision per step", format!("{} begins in step {} {:?}", begun.id, begun.step, begun.stage));
         }
         self.candidate = Some(begun.revision.clone());
+        self.turned = None;
         (self.step_requests, self.rollout_requests) = (0, 0);
     }
 
     fn ended(&mut self, now: Timestamp, before: &Progress, old: &Memory, new: &Memory) {
         let promoted = new.stable.as_ref() == Some(&before.revision) && old.stable != new.stable;
-        if !promoted && before.cause.is_none() {
+        if !promoted && before.cause.is_none() && before.stage != Stage::Gated {
             self.violated(
                 now,
                 "3 one decision per step",
@@ -200,13 +198,15 @@ impl Auditor {
         workloads: &Workloads,
     ) {
         let rank = |stage| match stage {
-            Stage::Starting => 0,
+            Stage::Gated | Stage::Starting => 0,
             Stage::Shifting | Stage::Soaking | Stage::Baking => 1,
             Stage::RollingBack => 2,
             Stage::Draining => 3,
         };
         let steps = after.step - before.step;
-        if rank(after.stage) < rank(before.stage) || steps < 0 || before.cause.is_some() && after.cause.is_none() {
+        // A promotion may still be taken back while its pods drain.
+        let turned = before.stage == Stage::Draining && before.cause.is_none() && after.cause.is_some();
+        if rank(after.stage) < rank(before.stage) && !turned || steps < 0 || before.cause.is_some() && after.cause.is_none() {
             self.violated(
                 now,
                 "7 no flapping",
@@ -217,6 +217,7 @@ impl Auditor {
             self.violated(now, "3 one decision per step", format!("{}: from step {} to {}", after.id, before.step, after.step));
         }
         if after.cause.is_some() && before.cause.is_none() {
+            self.turned = Some(now);
             self.sent(now, after, &service.spec);
         }
         if after.cause.is_none() && (steps > 0 || after.stage != before.stage) {
@@ -267,6 +268,15 @@ impl Auditor {
                 self.violated(now, "8 no evidence is not good evidence", seen);
             }
         }
+        let from = if before.stage == Stage::Gated { -1 } else { before.step };
+        let to = if from < 0 && after.stage == Stage::Gated { -1 } else { after.step };
+        for (gate, count) in expected::approvals(spec, from, to) {
+            let people = self.approved.iter().filter(|(revision, name, _)| *revision == after.revision && *name == gate).count();
+            if people < count {
+                let seen = format!("{}: to step {to} with {people} of {count} approvals of {gate}", after.id);
+                self.violated(now, "9 a gate holds", seen);
+            }
+        }
         if service.spec.control.as_ref().and_then(|control| control.paused) == Some(true) && steps_on(before, after) {
             self.violated(now, "9 a pause holds", format!("{} moved to {:?} {} while paused", after.id, after.stage, after.step));
         }
@@ -286,48 +296,6 @@ impl Auditor {
         }
     }
 
-    /// An object was written.
-    pub(super) fn written(&mut self, now: Timestamp, write: &Write, before: Served, cluster: &Cluster, workloads: &Workloads) {
-        let Some(service) = cluster.service() else { return };
-        let name = service.metadata.name.clone().unwrap_or_default();
-        let after = Served::of(cluster, workloads, &name);
-        // An autoscaled service without a number has none that could be missed.
-        let needed = expected::replicas(&service.spec).map_or(0, |replicas| usize::try_from(replicas).unwrap_or(0));
-        if after.pods < before.pods && after.pods < needed {
-            let seen = format!("{}: {} of {needed} pods take traffic, {} before", describe(write), after.pods, before.pods);
-            self.violated(now, "1 capacity", seen);
-        }
-        if after.pods == 0 && before.pods > 0 && needed > 0 {
-            self.violated(now, "2 never route to nothing", describe(write));
-        }
-        let memory = service.status.as_ref().and_then(|status| status.rollout.as_ref());
-        if let Write::Create { key, body } | Write::Apply { key, body, .. } = write
-            && key.kind == Kind::Deployment
-        {
-            let revision = body["metadata"]["labels"]["plimsoll.dev/revision"].as_str().unwrap_or_default();
-            let replicas = body["spec"]["replicas"].as_i64().unwrap_or(0);
-            let progress = memory.and_then(|memory| memory.progress.as_ref());
-            let stable = memory.and_then(|memory| memory.stable.as_deref());
-            let known = stable == Some(revision) || progress.is_some_and(|progress| progress.revision == revision);
-            // What a first revision replaced may still serve until the new one is ready.
-            if replicas > 0 && !known && stable.is_some() {
-                self.violated(now, "4 no effect without a persisted decision", format!("{}: {replicas} pods", describe(write)));
-            }
-            if let Some(progress) =
-                progress.filter(|progress| stable == Some(revision) && progress.cause.is_none() && progress.stage != Stage::Draining)
-                && let Some(required) = expected::replicas(&service.spec)
-            {
-                // A bake is full, also when an autoscaler has changed how many steps lead there.
-                let step = if progress.stage == Stage::Baking { FULL } else { progress.step };
-                let (_, least) = expected::shape(&service.spec, required, step);
-                if replicas < i64::from(least) {
-                    let seen = format!("{} leaves stable {replicas} pods in step {}, not {least}", describe(write), progress.step);
-                    self.violated(now, "5 rollback is reachable", seen);
-                }
-            }
-        }
-    }
-
     /// Time has passed; `awake`: since when an operator without a fault is there.
     pub(super) fn at_rest(&mut self, now: Timestamp, cluster: &Cluster, workloads: &Workloads, awake: bool) {
         let Some(service) = cluster.service() else { return };
@@ -335,9 +303,22 @@ impl Auditor {
         let routed = workloads.endpoints(cluster, name).filter(|pod| pod.counts()).count();
         let memory = service.status.as_ref().and_then(|status| status.rollout.as_ref());
         let ready = memory.is_some_and(|memory| {
-            let candidate = memory.progress.as_ref().filter(|progress| progress.cause.is_none()).map(|progress| &progress.revision);
+            let through = |progress: &&Progress| {
+                expected::blue_green(&service.spec).is_none() || matches!(progress.stage, Stage::Baking | Stage::Draining)
+            };
+            let candidate =
+                memory.progress.as_ref().filter(|progress| progress.cause.is_none()).filter(through).map(|progress| &progress.revision);
             memory.stable.iter().chain(candidate).any(|revision| workloads.ready(revision) > 0)
         });
+        let versions: BTreeSet<_> =
+            workloads.endpoints(cluster, name).filter(|pod| pod.counts()).map(|pod| &pod.shown.state.revision).collect();
+        let on = memory.is_some_and(|memory| memory.progress.is_some());
+        if versions.len() > 1 && on && self.switching && expected::blue_green(&service.spec).is_some() {
+            self.violated(now, "never two versions at once", format!("{versions:?} take traffic"));
+        }
+        // Whoever edits the strategy in the middle of a rollout, or before there is a stable revision, meets both for a moment.
+        self.switching =
+            expected::blue_green(&service.spec).is_some() && memory.is_some_and(|memory| memory.stable.is_some()) && versions.len() < 2;
         if routed > 0 || !ready || !awake || service.spec.ports.is_empty() {
             self.unrouted_since = None;
         } else {
@@ -382,8 +363,4 @@ fn steps_on(before: &Progress, after: &Progress) -> bool {
 
 fn cluster_revision(status: &ProductionServiceStatus) -> Option<String> {
     status.stable.as_ref().map(|stable| stable.revision.clone())
-}
-
-fn describe(write: &Write) -> String {
-    write.key().map_or_else(|| "the scale".to_owned(), ToString::to_string)
 }

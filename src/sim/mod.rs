@@ -11,6 +11,7 @@
 mod cluster;
 mod demand;
 mod expectations;
+pub mod fate;
 pub mod faults;
 mod invariants;
 mod operator;
@@ -19,6 +20,7 @@ mod random;
 pub mod scenario;
 mod tell;
 mod timeline;
+mod values;
 mod workloads;
 mod world;
 

@@ -4,9 +4,11 @@
 //! in order, until one is refused. Whatever takes something away from users is decided again on a fresh read. After a crash nothing is left but
 //! what was written.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 
 use super::cluster::Refusal;
 use super::scenario::{Death, Watch};
@@ -15,7 +17,7 @@ use super::world::World;
 use crate::api::ProductionServiceStatus;
 use crate::decide::analysis::{Judge, Scrape};
 use crate::decide::render::ownership::is_ours;
-use crate::decide::{Child, Decision, Kind, Record, Snapshot, Write, decide, due};
+use crate::decide::{Around, Child, Decision, Kind, Record, Snapshot, Write, decide, due};
 
 /// A watch tells of a change this much later, at least: nothing is seen before it happened.
 const NEXT: SignedDuration = SignedDuration::from_millis(1);
@@ -36,6 +38,8 @@ pub(super) struct Operator {
     /// What was measured and is not yet part of a status that was written.
     scrape: Option<Scrape>,
     lags: BTreeMap<Watch, SignedDuration>,
+    /// Records that it has read, by uid: they are immutable.
+    records: RefCell<BTreeMap<String, Record>>,
     /// Own writes that its watches have to show before it decides again.
     written: BTreeMap<Watch, Timestamp>,
     /// When it looked last. `None`: it has just started, and lists everything.
@@ -174,17 +178,15 @@ impl Operator {
         let mut children = BTreeMap::new();
         let mut records = BTreeMap::new();
         for (key, body) in world.cluster.objects_at(then(Watch::Objects)).iter() {
-            let mut body = body.clone();
-            let ours = is_ours(&body, &world.name, &uid);
+            let ours = is_ours(body, &world.name, &uid);
             if key.kind == Kind::ConfigMap {
                 let revision = body["metadata"]["labels"]["plimsoll.dev/revision"].as_str().map(str::to_owned);
-                if let (true, Some(revision), Ok(record)) = (ours, revision, Record::from_config_map(&body)) {
+                if let (true, Some(revision), Some(record)) = (ours, revision, self.record(body)) {
                     records.insert(revision, record);
                 }
-                if let Some(fields) = body.as_object_mut() {
-                    fields.retain(|name, _| name == "metadata");
-                }
             }
+            // Of a record the shell keeps the metadata only.
+            let body = if key.kind == Kind::ConfigMap { json!({"metadata": body["metadata"]}) } else { body.clone() };
             let (uid, resource_version) = (text(&body["metadata"]["uid"]), text(&body["metadata"]["resourceVersion"]));
             children.insert(key.clone(), Child { uid, resource_version, ours, deleting: false, body });
         }
@@ -197,9 +199,22 @@ impl Operator {
             pull_secrets: Vec::new(),
             operator_namespace: "plimsoll-system".into(),
             replicas_manager: None,
+            refused: None,
+            providers: None,
             judge: self.judge.clone(),
             measured: self.measured,
+            around: Around { neighbours: world.neighbours(), approvals_verified: true },
         })
+    }
+
+    fn record(&self, body: &serde_json::Value) -> Option<Record> {
+        let uid = body["metadata"]["uid"].as_str().unwrap_or_default();
+        if let Some(record) = self.records.borrow().get(uid) {
+            return Some(record.clone());
+        }
+        let record = Record::from_config_map(body).ok()?;
+        self.records.borrow_mut().insert(uid.to_owned(), record.clone());
+        Some(record)
     }
 
     fn apply(&mut self, world: &mut World, snapshot: &Snapshot, decision: &Decision) -> Result<(), End> {

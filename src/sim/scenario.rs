@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 use serde_json::Value;
 
+pub use super::values::{Share, Wait};
 use super::world::merge;
 use crate::api::ProductionServiceSpec;
 use crate::api::control::PromoteTo;
-use crate::decide::units::share;
 
 /// A scenario.
 #[derive(Clone, Debug, Deserialize)]
@@ -31,6 +31,9 @@ pub struct Scenario {
     /// What users send. Default: nothing.
     #[serde(default)]
     pub traffic: Traffic,
+    /// Other services of the namespace, by name, with the image that is stable there. Default: none.
+    #[serde(default)]
+    pub neighbours: BTreeMap<String, String>,
     /// Number of nodes, 1 to 100. Default: 3.
     #[serde(default = "three")]
     pub nodes: usize,
@@ -137,6 +140,15 @@ pub enum Action {
         /// Which attempt this shall be.
         attempt: i32,
     },
+    /// `control.approve` of a gate of the present candidate.
+    Approve {
+        /// The gate.
+        gate: String,
+        /// Who.
+        by: String,
+    },
+    /// Another service has promoted an image, by name.
+    Neighbours(BTreeMap<String, String>),
     /// `kubectl scale`.
     Scale(i32),
     /// The autoscaler writes the scale subresource.
@@ -319,32 +331,6 @@ impl Traffic {
         let seconds = i32::try_from(now.as_second().rem_euclid(86_400)).unwrap_or(0);
         let phase = std::f64::consts::TAU * f64::from(seconds) / 86_400.0;
         self.requests_per_second * (0.625 - 0.375 * libm::cos(phase))
-    }
-}
-
-/// A share, written as `"5%"` or `"0.05"`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Share(pub f64);
-
-impl<'de> Deserialize<'de> for Share {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        share(&text).map(Self).ok_or_else(|| de::Error::custom(format!("{text:?} is not a share; write for example \"5%\" or \"0.05\"")))
-    }
-}
-
-/// A length of time, written as `90s`, `10m`, `1h` or `1h30m`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Wait(pub SignedDuration);
-
-impl<'de> Deserialize<'de> for Wait {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        text.parse::<SignedDuration>()
-            .ok()
-            .filter(|wait| !wait.is_negative() && wait.as_hours() < 1000)
-            .map(Self)
-            .ok_or_else(|| de::Error::custom(format!("{text:?} is not a length of time; write for example \"90s\", \"10m\" or \"1h\"")))
     }
 }
 

@@ -14,6 +14,7 @@ use super::workloads::Workloads;
 use crate::api::control::PromoteTo;
 use crate::api::status::Memory;
 use crate::api::{ProductionService, ProductionServiceSpec};
+use crate::decide::gates::Neighbour;
 use crate::decide::{Kind, ObjectKey};
 
 /// The world that the operator acts on.
@@ -28,6 +29,8 @@ pub(super) struct World {
     pub(super) auditor: Auditor,
     /// When the operator wrote or measured last.
     pub(super) active: Timestamp,
+    /// Other services of the namespace, with the image that is stable there.
+    neighbours: BTreeMap<String, String>,
     /// Pods behind the front Service, by revision, as last printed.
     traffic: BTreeMap<String, usize>,
 }
@@ -47,6 +50,7 @@ impl World {
             timeline: Timeline::new(),
             auditor: Auditor::default(),
             active: now,
+            neighbours: scenario.neighbours.clone(),
             traffic: BTreeMap::new(),
         }
     }
@@ -61,6 +65,11 @@ impl World {
     /// What the operator remembers, as it stands in the API server.
     pub(super) fn memory(&self) -> Option<&Memory> {
         self.cluster.service()?.status.as_ref()?.rollout.as_ref()
+    }
+
+    /// What gates see of the other services.
+    pub(super) fn neighbours(&self) -> BTreeMap<String, Neighbour> {
+        self.neighbours.iter().map(|(name, image)| (name.clone(), Neighbour { stable_image: Some(image.clone()) })).collect()
     }
 
     /// A line in the timeline.
@@ -170,6 +179,20 @@ impl World {
                 match quarantined.map(|quarantined| quarantined.revision.clone()) {
                     Some(revision) => self.patch(&json!({"control": {"retry": {"revision": revision, "attempt": attempt}}})),
                     None => self.say("user", "retry", "no revision is quarantined"),
+                }
+            }
+            Action::Approve { gate, by } => {
+                let approve = |revision| json!({"approve": [{"revision": revision, "gate": gate, "by": by}]});
+                self.command(approve);
+            }
+            Action::Neighbours(images) => {
+                self.neighbours.extend(images.clone());
+                for (name, image) in images {
+                    self.say("others", &format!("{name} is stable with {image}"), "");
+                }
+                // Its watch wakes whoever depends on it.
+                if let Some(service) = self.cluster.service().cloned() {
+                    self.cluster.put_service(service, self.now);
                 }
             }
             Action::Scale(replicas) => self.scale("user", *replicas),

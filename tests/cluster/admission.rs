@@ -5,10 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use plimsoll_bed::Bed;
 use serde_json::{Value, json};
 
+use crate::objects::client;
 use crate::{bed, bed_with_namespace, repository};
 
 /// Fewest wrong specs of each kind, so that a lost folder is not a passed test.
@@ -163,13 +162,6 @@ async fn create(client: &kube::Client, namespace: &str, text: &str) -> Result<()
         Err(kube::Error::Api(status)) => Err(status.message.clone()),
         Err(error) => panic!("no answer: {error:?}"),
     }
-}
-
-/// A client of this test's own runtime.
-async fn client(bed: &Bed) -> kube::Client {
-    let kubeconfig = Kubeconfig::read_from(bed.kubeconfig()).unwrap();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-    kube::Client::try_from(config).unwrap()
 }
 
 /// The YAML files of these folders, in order.

@@ -1,18 +1,27 @@
 //! An operator for one scenario: the real binary, signed in as the chart's service account, with the chart's rights and nothing else.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use plimsoll_bed::Bed;
+use plimsoll_bed::audit::Request;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
+use crate::auditor::{Auditor, Recorder, lines};
+use crate::objects::Objects;
 use crate::{bed_with_namespace, repository};
 
 /// How long a scenario waits for anything. Never a measure of quality: this machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(300);
+/// So long without a request is the end of some work.
+const QUIET: Duration = Duration::from_secs(8);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A namespace with the chart's rights for an operator that serves it.
 pub struct Scenario {
@@ -20,8 +29,43 @@ pub struct Scenario {
     pub bed: &'static Bed,
     /// The namespace, also the operator's own and the name of its roles.
     pub namespace: &'static str,
+    /// What is in the namespace.
+    pub objects: Objects,
     kubeconfig: PathBuf,
     serves: &'static [&'static str],
+    oversight: Oversight,
+}
+
+/// Looks over the operator's shoulder until the scenario's end.
+struct Oversight {
+    auditor: Auditor,
+    /// Rules that the scenario itself breaks, in this order.
+    planted: Mutex<Vec<&'static str>>,
+}
+
+impl Drop for Oversight {
+    /// The auditor has to have seen what was planted, and nothing else.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let planted = self.planted.lock().unwrap().clone();
+        let end = Instant::now() + PATIENCE;
+        let mut violations = self.auditor.violations();
+        while violations.len() < planted.len() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(200));
+            violations = self.auditor.violations();
+        }
+        let rules: Vec<_> = violations.iter().map(|violation| violation.rule).collect();
+        assert_eq!(rules, planted, "what the auditor saw, and what was planted:\n{}", lines(&violations));
+    }
+}
+
+/// One recorder for each bed.
+fn recorder(bed: &Bed) -> Recorder {
+    static RECORDERS: Mutex<BTreeMap<PathBuf, Recorder>> = Mutex::new(BTreeMap::new());
+    let mut recorders = RECORDERS.lock().unwrap();
+    recorders.entry(bed.kubeconfig().to_owned()).or_insert_with(|| Recorder::start(bed.kubeconfig())).clone()
 }
 
 impl Scenario {
@@ -49,7 +93,14 @@ impl Scenario {
         let rights = chart(bed, namespace, values, templates).await;
         bed.kubectl_with_input(&["apply", "--filename=-"], &rights).await.expect("the chart's rights");
         let kubeconfig = bed.kubeconfig_for_service_account(namespace, namespace).await.expect("a kubeconfig");
-        Self { bed, namespace, kubeconfig, serves }
+        let objects = Objects::of(bed, namespace).await;
+        let oversight = Oversight { auditor: recorder(bed).audit(namespace), planted: Mutex::default() };
+        Self { bed, namespace, objects, kubeconfig, serves, oversight }
+    }
+
+    /// Says that what the scenario does next to the operator's objects, behind its back, breaks this rule: the auditor has to see it.
+    pub fn plant(&self, rule: &'static str) {
+        self.oversight.planted.lock().unwrap().push(rule);
     }
 
     /// The user that the operator is in the audit log.
@@ -59,9 +110,25 @@ impl Scenario {
 
     /// Starts an operator and waits until it is ready; it need not lead yet.
     pub async fn operator(&self, name: &str) -> Operator {
+        let mut operator = self.start(name).await;
+        until("the operator is ready", async || {
+            if !operator.runs() {
+                // Whoever has taken the port meanwhile: another one is free.
+                assert!(operator.log().contains("Address already in use"), "the operator ended:\n{}", operator.log());
+                operator = self.start(name).await;
+            }
+            operator.get("/readyz").await.filter(|(status, _)| *status == 200)
+        })
+        .await;
+        operator
+    }
+
+    async fn start(&self, name: &str) -> Operator {
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let log = self.bed.directory().join(format!("{}-{name}.log", self.namespace));
-        let child = Command::new(env!("CARGO_BIN_EXE_plimsoll"))
+        let child = self
+            .bed
+            .command(env!("CARGO_BIN_EXE_plimsoll").as_ref())
             .arg("run")
             .args(["--kubeconfig", self.kubeconfig.to_str().unwrap()])
             .args(if self.serves.is_empty() { vec!["--watch-nodes"] } else { vec!["--watch-namespaces", self.namespace] })
@@ -72,9 +139,7 @@ impl Scenario {
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .expect("the operator");
-        let operator = Operator { child, port, log };
-        until("the operator is ready", async || operator.get("/readyz").await.filter(|(status, _)| *status == 200)).await;
-        operator
+        Operator { child, port, log }
     }
 
     /// kubectl in the namespace.
@@ -93,8 +158,7 @@ impl Scenario {
 
     /// An object of the namespace, if there is one of this kind and name.
     pub async fn get(&self, kind: &str, name: &str) -> Option<Value> {
-        let text = self.kubectl(&["get", kind, name, "--ignore-not-found", "--output=json"]).await;
-        serde_json::from_str(&text).ok()
+        self.objects.get(kind, name).await
     }
 
     /// Waits until the service satisfies this.
@@ -206,6 +270,20 @@ impl Drop for Operator {
     }
 }
 
+/// Waits until the API server has heard nothing of this user for a while but watches and its lease: what the last write woke has ended.
+pub async fn quiet(bed: &Bed, user: &str) {
+    let mut audit = bed.audit().unwrap();
+    let mut since = Instant::now();
+    until("the operator has nothing to do", async || {
+        let loud = |request: &Request| request.user == user && request.verb != "watch" && request.resource != "leases";
+        if audit.read().unwrap().iter().any(loud) {
+            since = Instant::now();
+        }
+        (since.elapsed() > QUIET).then_some(())
+    })
+    .await;
+}
+
 /// Asks until there is an answer.
 pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
@@ -214,6 +292,6 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
             return answer;
         }
         assert!(Instant::now() < end, "waited in vain: {what}");
-        sleep(Duration::from_millis(200)).await;
+        sleep(PAUSE).await;
     }
 }

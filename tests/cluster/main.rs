@@ -6,10 +6,13 @@
 #![allow(clippy::disallowed_methods, reason = "a test may be told by the environment how large it shall be")]
 
 mod admission;
+#[path = "../auditor/mod.rs"]
+mod auditor;
 mod docs;
 mod drift;
 mod harness;
 mod hostile;
+mod objects;
 mod operator;
 mod rights;
 mod rollouts;

@@ -158,6 +158,9 @@ async fn repairs(world: &World) {
         [("service", "shop"), ("serviceaccount", "shop"), ("poddisruptionbudget", &own), ("configmap", &own), ("deployment", &own)]
     {
         let uid = world.get(kind, name).await["metadata"]["uid"].clone();
+        if kind == "service" || kind == "deployment" {
+            world.plant("capacity");
+        }
         world.kubectl(&["delete", kind, name]).await;
         world.until(kind, name, "came back", |object| object.is_object() && object["metadata"]["uid"] != uid).await;
     }

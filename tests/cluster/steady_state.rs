@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::harness::until;
 use crate::world::World;
 
 fn smallest() -> Value {
@@ -35,7 +36,8 @@ async fn the_smallest_service_gets_everything() {
         ("horizontalpodautoscalers", vec![]),
         ("networkpolicies", vec![]),
     ] {
-        assert_eq!(names(&world.children(kind, "checkout").await), expected, "{kind}");
+        until(&format!("{kind} are {expected:?}"), async || (names(&world.children(kind, "checkout").await) == expected).then_some(()))
+            .await;
     }
     let deployment = world.get("deployment", &own).await;
     let pod = &deployment["spec"]["template"]["spec"];
@@ -45,10 +47,14 @@ async fn the_smallest_service_gets_everything() {
     assert_eq!(pod["containers"][0]["livenessProbe"], Value::Null);
     let budget = world.get("poddisruptionbudget", &own).await;
     assert_eq!((&budget["spec"]["maxUnavailable"], &budget["spec"]["unhealthyPodEvictionPolicy"]), (&json!(1), &json!("AlwaysAllow")));
-    let ready = world.kubectl(&["wait", "psvc/checkout", "--for=condition=Ready", "--timeout=10s"]).await;
+    let ready = world.kubectl(&["wait", "psvc/checkout", "--for=condition=Ready", "--timeout=120s"]).await;
     assert!(ready.contains("condition met"), "{ready}");
-    let events = world.kubectl(&["get", "events", "--output=jsonpath={.items[*].reason}"]).await;
-    assert!(events.contains("FirstRevision") && events.contains("Promoted"), "{events}");
+    // Events come last, after what they tell of.
+    until("the events are there", async || {
+        let events = world.kubectl(&["get", "events", "--output=jsonpath={.items[*].reason}"]).await;
+        (events.contains("FirstRevision") && events.contains("Promoted")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -60,11 +66,11 @@ async fn sections_are_followed_also_when_they_are_removed_again() {
     spec["network"] = json!({"policy": "isolated", "allowFrom": [{"service": "web"}], "allowTo": [{"cidr": "10.0.0.0/8", "port": 5432}]});
     spec["availability"] = json!({"maxUnavailable": "50%"});
     let revision = settled(&world, &spec).await;
-    let autoscaler = world.get("hpa", "checkout").await;
+    let autoscaler = world.until("hpa", "checkout", "was made", Value::is_object).await;
     assert_eq!(autoscaler["spec"]["scaleTargetRef"]["kind"], "ProductionService");
     assert_eq!((&autoscaler["spec"]["minReplicas"], &autoscaler["spec"]["maxReplicas"]), (&json!(3), &json!(6)));
-    assert!(world.get("networkpolicy", "checkout").await.is_object());
-    assert_eq!(world.get("pdb", &format!("checkout-{revision}")).await["spec"]["maxUnavailable"], "50%");
+    world.until("networkpolicy", "checkout", "was made", Value::is_object).await;
+    world.until("pdb", &format!("checkout-{revision}"), "had its own limit", |budget| budget["spec"]["maxUnavailable"] == "50%").await;
     let service = world.get("psvc", "checkout").await;
     assert_eq!(service["spec"]["replicas"], 3, "the autoscaler needs a value to begin with");
     let reads = |autoscaler: &Value| {
@@ -102,10 +108,12 @@ async fn drift_is_repaired() {
     let revision = settled(&world, &smallest()).await;
     let own = format!("checkout-{revision}");
     let uid = world.get("service", "checkout").await["metadata"]["uid"].clone();
+    world.plant("capacity");
     world.kubectl(&["delete", "service", "checkout"]).await;
     world.until("service", "checkout", "came back", |service| service.is_object() && service["metadata"]["uid"] != uid).await;
     world.kubectl(&["scale", "deployment", &own, "--replicas=7"]).await;
     world.until("deployment", &own, "had 2 replicas again", |deployment| deployment["spec"]["replicas"] == 2).await;
+    world.plant("routing");
     world.kubectl(&["patch", "service", "checkout", "--type=merge", "--patch", r#"{"spec":{"selector":{"app":"other"}}}"#]).await;
     let repaired =
         |service: &Value| service["spec"]["selector"] == json!({"plimsoll.dev/service": "checkout", "plimsoll.dev/revision": revision});
@@ -113,6 +121,7 @@ async fn drift_is_repaired() {
     world.kubectl(&["set", "image", &format!("deployment/{own}"), "app=example.test/other:9"]).await;
     let image = |deployment: &Value| deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "example.test/checkout:1.4.2";
     world.until("deployment", &own, "had its image again", image).await;
+    world.plant("capacity");
     world.kubectl(&["delete", "deployment", &own]).await;
     world.until("deployment", &own, "served again", |deployment| deployment["status"]["readyReplicas"] == 2).await;
     world.kubectl(&["label", "deployment", &own, "team=checkout"]).await;
@@ -134,7 +143,7 @@ async fn a_foreign_object_is_left_alone_and_said() {
     assert_eq!(world.get("service", "checkout").await["metadata"]["resourceVersion"], before, "untouched");
     world.kubectl(&["delete", "service", "checkout"]).await;
     world.phase("checkout", "Stable").await;
-    assert_eq!(world.get("service", "checkout").await["spec"]["ports"][0]["port"], 8080);
+    world.until("service", "checkout", "was made", |service| service["spec"]["ports"][0]["port"] == 8080).await;
 }
 
 #[tokio::test]
@@ -143,13 +152,7 @@ async fn deleting_takes_the_app_along_and_orphan_leaves_it() {
     settled(&world, &smallest()).await;
     world.kubectl(&["delete", "psvc", "checkout", "--wait=true"]).await;
     for kind in ["deployments", "configmaps", "services", "poddisruptionbudgets", "serviceaccounts"] {
-        for _ in 0..100 {
-            if world.children(kind, "checkout").await.is_empty() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
-        assert_eq!(names(&world.children(kind, "checkout").await), Vec::<&str>::new(), "{kind}");
+        until(&format!("no {kind} are left"), async || world.children(kind, "checkout").await.is_empty().then_some(())).await;
     }
 
     let mut orphan = smallest();
@@ -184,7 +187,7 @@ async fn the_first_revision_says_why_it_cannot_come_up_and_a_new_spec_replaces_i
         world.until("psvc", "checkout", &format!("said {words:?} of {tag}"), told).await;
     }
     settled(&world, &smallest()).await;
-    assert_eq!(world.children("deployments", "checkout").await.len(), 1, "nothing of the others is left");
+    until("nothing of the others is left", async || (world.children("deployments", "checkout").await.len() == 1).then_some(())).await;
     assert_eq!(world.get("psvc", "checkout").await["status"]["quarantined"], Value::Null);
 }
 
@@ -216,4 +219,19 @@ async fn what_admission_lets_through_and_cannot_be_honoured_is_said() {
         checked += 1;
     }
     assert!(checked >= 3, "only {checked} specs");
+}
+
+#[tokio::test]
+async fn what_the_api_server_refuses_stands_in_status() {
+    let world = World::new("refused-write").await;
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"count/deployments.apps": "0"}}});
+    world.object(&quota).await;
+    world.until("resourcequota", "none", "is in force", |quota| quota["status"]["hard"]["count/deployments.apps"] == "0").await;
+    world.service("shop", &json!({"image": "example.test/shop:1"})).await;
+    let blocked = world.phase("shop", "Blocked").await;
+    let message = blocked["status"]["message"].as_str().unwrap();
+    assert!(message.starts_with("cannot create Deployment shop-") && message.contains("exceeded quota"), "{message}");
+    world.kubectl(&["delete", "resourcequota", "none"]).await;
+    let service = world.phase("shop", "Stable").await;
+    assert!(!service["status"]["message"].as_str().unwrap().contains("quota"), "{service:#}");
 }

@@ -3,21 +3,21 @@
 //! A fake pod's image tag says how it fares: `fails-50` answers half of its requests with an error, `slow` takes two seconds, `silent` has no
 //! metrics; tags of the bed's own (`crash-loop`, `never-ready` …) are its pods' fate. Every other tag is a healthy version.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpListener};
 use std::ops::Deref;
-use std::sync::Once;
+use std::sync::{LazyLock, Once};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use plimsoll_bed::Bed;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::harness::{Operator, Scenario, until};
+use crate::objects::client;
 
-/// Port of the fake pods' metrics.
-pub const METRICS_PORT: u16 = 9464;
+/// Where the fake pods' metrics are served: a free port, because another run of these tests may be under way.
+static METRICS: LazyLock<TcpListener> = LazyLock::new(|| TcpListener::bind(("0.0.0.0", 0)).expect("a port"));
 /// Requests that a fake pod answers in a second.
 const REQUESTS_PER_SECOND: f64 = 400.0;
 
@@ -39,9 +39,9 @@ impl Deref for World {
 impl World {
     /// A fresh namespace with an operator of its own.
     pub async fn new(namespace: &'static str) -> Self {
-        static METRICS: Once = Once::new();
+        static SERVED: Once = Once::new();
         let scenario = Scenario::new(namespace).await;
-        METRICS.call_once(|| serve_metrics(scenario.bed));
+        SERVED.call_once(|| serve_metrics(scenario.bed));
         Self::of(scenario).await
     }
 
@@ -74,8 +74,7 @@ impl World {
 
     /// Objects of a kind with the service's label.
     pub async fn children(&self, kind: &str, service: &str) -> Vec<Value> {
-        let text = self.kubectl(&["get", kind, "--selector", &format!("plimsoll.dev/service={service}"), "--output=json"]).await;
-        serde_json::from_str::<Value>(&text).unwrap()["items"].as_array().unwrap().clone()
+        self.objects.list(kind, &format!("plimsoll.dev/service={service}")).await
     }
 
     /// Waits until the object, or null, is as wanted, and returns it.
@@ -97,7 +96,7 @@ pub fn canary(tag: &str) -> Value {
     json!({
         "image": format!("example.test/shop:{tag}"),
         "replicas": 2,
-        "ports": [{"name": "http", "port": 8080}, {"name": "metrics", "port": METRICS_PORT}],
+        "ports": [{"name": "http", "port": 8080}, {"name": "metrics", "port": METRICS.local_addr().unwrap().port()}],
         "objectives": [{"name": "availability", "errorRate": {"atMost": "1%"}}],
         "rollout": {
             "strategy": {"canary": {"steps": [{"weight": 25, "soakSeconds": 5}]}},
@@ -114,7 +113,8 @@ fn serve_metrics(bed: &'static Bed) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.block_on(async move {
             let pods = pods(bed).await;
-            let listener = tokio::net::TcpListener::bind(("0.0.0.0", METRICS_PORT)).await.expect("the port of the fake pods' metrics");
+            METRICS.set_nonblocking(true).unwrap();
+            let listener = tokio::net::TcpListener::from_std(METRICS.try_clone().unwrap()).unwrap();
             loop {
                 let Ok((mut connection, _)) = listener.accept().await else { continue };
                 let pods = pods.clone();
@@ -137,9 +137,7 @@ fn serve_metrics(bed: &'static Bed) {
 
 /// All pods of the bed, as its administrator sees them.
 pub async fn pods(bed: &Bed) -> Api<Pod> {
-    let kubeconfig = Kubeconfig::read_from(bed.kubeconfig()).unwrap();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-    Api::<Pod>::all(kube::Client::try_from(config).unwrap())
+    Api::<Pod>::all(client(bed).await)
 }
 
 /// Who is played at this address: its image's tag, and the seconds since it started. Addresses are given out again: nothing is remembered.

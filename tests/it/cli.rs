@@ -197,6 +197,19 @@ fn a_scenario_is_played_offline() {
 }
 
 #[test]
+fn what_a_strategy_does_to_a_bad_version() {
+    let seconds = |candidate: &str| printed(&["simulate", "-q", "-f", "examples/canary.yaml", "--candidate", candidate], "");
+    let bad = seconds("bad-at-50%");
+    assert!(bad.contains("a new version, bad-at-50%") && bad.contains("rolled back") && bad.contains("requests failed"), "{bad}");
+    let good = seconds("good");
+    assert!(good.contains("promoted") && good.contains("users: 0 of "), "{good}");
+    let crashing = seconds("crash-loop");
+    assert!(crashing.contains("rolled back at") && crashing.contains("users: 0 of "), "{crashing}");
+    let answer = refused(&["simulate", "-f", "examples/canary.yaml", "--candidate", "ugly"], "");
+    assert!(answer.contains("bad-at-5%"), "{answer}");
+}
+
+#[test]
 fn help_names_every_subcommand() {
     let help = printed(&["--help"], "");
     for subcommand in ["run", "status", "render", "simulate", "crd"] {

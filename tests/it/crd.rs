@@ -101,6 +101,7 @@ fn faults_of(path: &str, schema: &Map<String, Value>) -> Vec<String> {
             let rules = schema.get("x-kubernetes-validations").map(Value::to_string).unwrap_or_default();
             faults.extend((!rules.contains("self.all(")).then(|| "no rule for the keys".into()));
         }
+        Some("object") if schema.get("description").is_some_and(|text| text.to_string().contains("Write `{}`.")) => {}
         Some("object") if !has("properties") && path != ".metadata" => faults.push("neither properties nor additionalProperties".into()),
         Some("number") => faults.push("type number".into()),
         Some("integer") => match schema.get("format").and_then(Value::as_str) {

@@ -14,7 +14,7 @@ use libtest_mimic::{Arguments, Trial};
 use plimsoll_bed::host;
 
 /// More at once would starve the pods on two cores, and a starved pod is not ready.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 4;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();

@@ -125,7 +125,7 @@ impl Place {
     }
 
     async fn remove(&self) -> Result<()> {
-        self.shared.cluster.kubectl(&["delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=120s"]).await.map(drop)
+        self.shared.cluster.kubectl(&["delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=240s"]).await.map(drop)
     }
 
     /// `kubectl apply`.

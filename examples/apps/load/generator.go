@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -23,6 +26,9 @@ func newGenerator(o options, c *counts) *generator {
 	if !o.anyTarget {
 		dialer.Control = checkConnection
 	}
+	var protocols http.Protocols
+	protocols.SetHTTP1(!o.grpc)
+	protocols.SetUnencryptedHTTP2(o.grpc)
 	return &generator{
 		options: o,
 		counts:  c,
@@ -33,8 +39,9 @@ func newGenerator(o options, c *counts) *generator {
 			Transport: &http.Transport{
 				Proxy:       nil, // what is measured is the target
 				DialContext: dialer.DialContext,
+				Protocols:   &protocols,
 				// kube-proxy balances connections: only a new one each time spreads requests over pods.
-				DisableKeepAlives:   !o.keepAlive,
+				DisableKeepAlives:   !o.keepAlive && !o.grpc,
 				MaxIdleConnsPerHost: o.maxInFlight,
 			},
 		},
@@ -83,13 +90,43 @@ func (g *generator) run(ctx context.Context) {
 	}
 }
 
+func (g *generator) newRequest(ctx context.Context) (*http.Request, error) {
+	method, target, body := http.MethodGet, g.options.target, io.Reader(nil)
+	if g.options.grpc {
+		// A call is a POST; its body is a length and a message, and that of HealthCheckRequest may be empty.
+		method, target, body = http.MethodPost, strings.TrimRight(target, "/")+"/grpc.health.v1.Health/Check", bytes.NewReader(make([]byte, 5))
+	}
+	request, err := http.NewRequestWithContext(ctx, method, target, body)
+	if err != nil {
+		return nil, err
+	}
+	request.Host = g.options.host
+	request.Header.Set("User-Agent", "plimsoll-load")
+	if g.options.grpc {
+		request.Header.Set("Content-Type", "application/grpc")
+		request.Header.Set("TE", "trailers")
+	}
+	return request, nil
+}
+
+// grpcError is what came of a call: the status is in the trailers, or in the header of an answer without any message.
+func grpcError(response *http.Response) error {
+	for _, fields := range []http.Header{response.Trailer, response.Header} {
+		if status := fields.Get("Grpc-Status"); status == "0" {
+			return nil
+		} else if status != "" {
+			return fmt.Errorf("grpc status %s: %s", status, fields.Get("Grpc-Message"))
+		}
+	}
+	return errors.New("an answer without grpc status")
+}
+
 func (g *generator) request(ctx context.Context) outcome {
 	began := time.Now()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, g.options.target, nil)
+	request, err := g.newRequest(ctx)
 	if err != nil {
 		return outcome{err: err}
 	}
-	request.Header.Set("User-Agent", "plimsoll-load")
 	response, err := g.client.Do(request)
 	if err != nil {
 		return outcome{err: err, took: time.Since(began)}
@@ -98,6 +135,9 @@ func (g *generator) request(ctx context.Context) outcome {
 	_, err = io.Copy(io.Discard, io.LimitReader(response.Body, 1<<20))
 	if err == nil && (response.StatusCode < 200 || response.StatusCode > 299) {
 		err = fmt.Errorf("status %d", response.StatusCode)
+	}
+	if err == nil && g.options.grpc {
+		err = grpcError(response)
 	}
 	return outcome{version: response.Header.Get("X-Version"), err: err, took: time.Since(began)}
 }

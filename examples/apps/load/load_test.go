@@ -288,3 +288,44 @@ func TestProgramEndsWellWhenTerminated(t *testing.T) {
 		t.Errorf("expected exit code 0, got %v", err)
 	}
 }
+
+func TestCallsAreCountedByTheirGrpcStatus(t *testing.T) {
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if r.ProtoMajor != 2 || r.Method != http.MethodPost || r.URL.Path != "/grpc.health.v1.Health/Check" || r.Host != "shop.example" || len(body) != 5 {
+			http.Error(w, "not a call", http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Content-Type", "application/grpc")
+		w.Header().Set("X-Version", "7")
+		w.Header().Set("Trailer", "Grpc-Status")
+		_, _ = w.Write([]byte{0, 0, 0, 0, 2, 8, 1})
+		w.Header().Set("Grpc-Status", r.Header.Get("X-Status"))
+	}))
+	server.Config.Protocols = &protocols
+	server.Start()
+	defer server.Close()
+	o := options{target: server.URL, host: "shop.example", grpc: true, timeout: 5 * time.Second, maxInFlight: 1}
+	generator := newGenerator(o, newCounts(o.target, time.Now()))
+	for status, message := range map[string]string{"0": "", "13": "grpc status 13", "": "without grpc status"} {
+		request, err := generator.newRequest(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("X-Status", status)
+		response, err := generator.client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, response.Body)
+		response.Body.Close()
+		if err := grpcError(response); (err == nil) != (message == "") || err != nil && !strings.Contains(err.Error(), message) {
+			t.Errorf("status %q: %v", status, err)
+		}
+	}
+	if got := generator.request(context.Background()); got.version != "7" {
+		t.Errorf("got %+v", got)
+	}
+}

@@ -26,6 +26,8 @@ type options struct {
 	maxInFlight int
 	timeout     time.Duration
 	keepAlive   bool
+	host        string
+	grpc        bool
 	anyTarget   bool
 	reportEvery time.Duration
 	listen      string
@@ -66,6 +68,8 @@ func readOptions(args []string, output io.Writer) (options, error) {
 	flags.IntVar(&o.maxInFlight, "max-in-flight", 200, "requests running at once; further ones are not sent, but counted")
 	flags.DurationVar(&o.timeout, "timeout", 10*time.Second, "for one request, at most 60s")
 	flags.BoolVar(&o.keepAlive, "keep-alive", false, "reuse connections instead of one for each request")
+	flags.StringVar(&o.host, "host", "", "host name that the requests carry; empty: the target's")
+	flags.BoolVar(&o.grpc, "grpc", false, "call grpc.health.v1.Health/Check over HTTP/2 in plain text, connections reused")
 	flags.BoolVar(&o.anyTarget, "allow-any-target", false, "also load addresses that are not private")
 	flags.DurationVar(&o.reportEvery, "report-every", 10*time.Second, "print a line this often; 0: never")
 	flags.StringVar(&o.listen, "listen", "", "address that serves /summary and /metrics; empty: none")

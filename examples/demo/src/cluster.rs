@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 /// Longer than any single command here takes by itself; what waits names its own, shorter limit.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// A cluster, as kubectl and helm reach it, and the registry that its nodes pull from.
 #[derive(Clone, Debug)]

@@ -25,7 +25,7 @@ impl Release {
     /// Installs the chart and waits until every replica of the operator is ready.
     ///
     /// # Errors
-    /// When helm or the cluster refuses it, or the operator is not ready within two minutes.
+    /// When helm or the cluster refuses it, or the operator is not ready within five minutes.
     pub async fn install(&self, cluster: &Cluster, operator: &Pinned) -> Result<()> {
         let chart = root()?.join("charts/plimsoll").display().to_string();
         let repository = format!("image.repository={}", operator.repository);
@@ -40,7 +40,7 @@ impl Release {
         if !self.serves.is_empty() {
             arguments.extend(["--set", &namespaces]);
         }
-        arguments.extend(["--wait", "--timeout=120s"]);
+        arguments.extend(["--wait", "--timeout=300s"]);
         cluster.helm(&arguments).await.context("the operator is not installed").map(drop)
     }
 
@@ -49,7 +49,7 @@ impl Release {
     /// # Errors
     /// When helm or the cluster refuses it.
     pub async fn uninstall(&self, cluster: &Cluster) -> Result<()> {
-        let arguments = ["uninstall", &self.name, "--namespace", &self.namespace, "--ignore-not-found", "--wait", "--timeout=60s"];
+        let arguments = ["uninstall", &self.name, "--namespace", &self.namespace, "--ignore-not-found", "--wait", "--timeout=180s"];
         cluster.helm(&arguments).await.map(drop)
     }
 }

@@ -11,7 +11,7 @@ use crate::wait;
 
 /// The load generator, with `registry.example/` for the registry.
 const MANIFEST: &str = include_str!("../load.yaml");
-const READY_LIMIT: Duration = Duration::from_secs(60);
+const READY_LIMIT: Duration = Duration::from_secs(180);
 
 /// Requests since the load began.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -26,9 +26,9 @@ const RATE: u32 = 200;
 /// How long only version 1 serves, so that there is something to compare with.
 const BEFORE: Duration = Duration::from_secs(10);
 /// Pods pull, start and become ready.
-const DEPLOY_LIMIT: Duration = Duration::from_secs(120);
+const DEPLOY_LIMIT: Duration = Duration::from_secs(300);
 /// All steps and the bake of `shop.yaml` take about 90 seconds.
-const ROLLOUT_LIMIT: Duration = Duration::from_secs(240);
+const ROLLOUT_LIMIT: Duration = Duration::from_secs(480);
 
 #[tokio::main]
 async fn main() -> ExitCode {

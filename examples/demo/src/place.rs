@@ -143,7 +143,7 @@ impl Ground {
                     let release = self.release.take().context("there is no release")?;
                     release.uninstall(&cluster).await?;
                 }
-                cluster.kubectl(&["delete", "namespace", namespace, "--ignore-not-found", "--timeout=120s"]).await?;
+                cluster.kubectl(&["delete", "namespace", namespace, "--ignore-not-found", "--timeout=240s"]).await?;
             }
             anyhow::Ok(())
         })
@@ -172,7 +172,7 @@ async fn remove_leftovers(cluster: &Cluster, release: &Release, namespaces: &[&s
     }
     step("cleanup", &format!("removing what an earlier demo left in {}", found.join(", ")), async {
         release.uninstall(cluster).await?;
-        let mut arguments = vec!["delete", "namespace", "--ignore-not-found", "--timeout=120s"];
+        let mut arguments = vec!["delete", "namespace", "--ignore-not-found", "--timeout=240s"];
         arguments.extend(found);
         cluster.kubectl(&arguments).await.map(drop)
     })

@@ -17,7 +17,7 @@ const DEMO: &str = env!("CARGO_BIN_EXE_plimsoll-demo");
 const CONTEXT: &str = "plimsoll-bed";
 /// What the demo brings into the cluster.
 const NAMESPACES: [&str; 2] = ["plimsoll-demo", "plimsoll-demo-operator"];
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();

@@ -143,6 +143,17 @@ fn rollout(rows: &mut Rows, plan: &Plan) {
                 rows.given(&name, format!("{}% for {}", step.weight, seconds(step.soak_seconds)), own, &why);
             }
         }
+        Way::BlueGreen { soak_seconds, .. } => {
+            rows.given("rollout.strategy", "blueGreen", given, "all at once: a preview first, then one switch");
+            let own = match &strategy {
+                Some(Strategy::BlueGreen(blue_green)) => (blue_green.warm_replicas.is_some(), blue_green.soak_seconds.is_some()),
+                _ => (false, false),
+            };
+            let why = "pods behind the preview; for the switch there are all of them";
+            rows.given("rollout.strategy.blueGreen.warmReplicas", plan.shape(0).candidate.to_string(), own.0, why);
+            let why = "the preview is watched for so long before the switch";
+            rows.given("rollout.strategy.blueGreen.soakSeconds", seconds(soak_seconds), own.1, why);
+        }
         Way::Rolling { soak_seconds } => {
             rows.given("rollout.strategy", "rolling", given, "slice by slice, each as large as the surge");
             let own = matches!(&strategy, Some(Strategy::Rolling(rolling)) if rolling.soak_seconds.is_some());
@@ -217,18 +228,27 @@ fn judging(rows: &mut Rows, plan: &Plan) {
     rows.given("analysis.onNoEvidence", text(&word), on_no_evidence.is_some(), "when a step's deadline passes without enough requests");
     let metrics = plan.spec.observability.clone().and_then(|observability| observability.metrics).unwrap_or_default();
     if let Some(endpoint) = &plan.metrics {
-        rows.given(
-            "observability.metrics.port",
-            endpoint.port.to_string(),
-            metrics.port.is_some(),
-            "the port called metrics, else the first one",
-        );
-        rows.given(
-            "observability.metrics.path",
-            endpoint.path.clone(),
-            metrics.path.is_some(),
-            "asked of each pod itself, during a rollout only",
-        );
+        if let Some(provider) = &endpoint.provider {
+            rows.given(
+                "observability.metrics.provider",
+                provider.clone(),
+                true,
+                "the Prometheus that is asked, one that the operator knows",
+            );
+        } else {
+            rows.given(
+                "observability.metrics.port",
+                endpoint.port.to_string(),
+                metrics.port.is_some(),
+                "the port called metrics, else the first one",
+            );
+            rows.given(
+                "observability.metrics.path",
+                endpoint.path.clone(),
+                metrics.path.is_some(),
+                "asked of each pod itself, during a rollout only",
+            );
+        }
         if let Some(custom) = &metrics.custom {
             rows.given("observability.metrics.custom.requests", custom.requests.clone(), true, "names of the metrics");
         } else {

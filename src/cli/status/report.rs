@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use serde::Serialize;
 
 use crate::api::ProductionService;
+use crate::api::gates::{GateState, GateStatus};
 use crate::api::status::{
     Condition, ConditionStatus, Memory, Moment, ObjectiveReport, Outcome, Phase, ProductionServiceStatus, Progress, Quarantined,
     RevisionStatus, Stage,
@@ -136,7 +137,8 @@ impl Report {
         let current = status.observed_generation == service.metadata.generation && status.phase.is_some();
         let memory = status.rollout.clone().unwrap_or_default();
         let plan = memory.progress.as_ref().map(|progress| planned(service, progress));
-        let asked_weight = plan.as_ref().zip(memory.progress.as_ref()).filter(|(_, progress)| progress.stage != Stage::Starting);
+        let asked_weight =
+            plan.as_ref().zip(memory.progress.as_ref()).filter(|(_, progress)| !matches!(progress.stage, Stage::Gated | Stage::Starting));
         let message = match (&status.message, current) {
             (Some(message), true) if message.is_empty() => "no word yet".to_owned(),
             (Some(message), true) => message.clone(),
@@ -185,8 +187,10 @@ fn planned(service: &ProductionService, progress: &Progress) -> plan::Plan {
 }
 
 fn waiting(status: &ProductionServiceStatus, memory: &Memory, progress: &Progress, plan: &plan::Plan, now: Timestamp) -> Waiting {
-    let step =
-        status.step.as_deref().map_or_else(String::new, |step| if step == "full" { step.to_owned() } else { format!("step {step}") });
+    let step = status
+        .step
+        .as_deref()
+        .map_or_else(String::new, |step| if matches!(step, "full" | "preview") { step.to_owned() } else { format!("step {step}") });
     let wait = |what: String, until: Option<Timestamp>| Waiting { what, until };
     let watched = |what: &str, seconds: i32| {
         let begun = progress.weight_since.unwrap_or(progress.since).0;
@@ -200,6 +204,11 @@ fn waiting(status: &ProductionServiceStatus, memory: &Memory, progress: &Progres
     };
     match progress.stage {
         _ if status.phase == Some(Phase::Paused) => wait("somebody to set spec.control.paused to false".to_owned(), None),
+        Stage::Gated | Stage::Soaking if waiting_gate(progress).is_some() => {
+            let gate = waiting_gate(progress);
+            wait(gate.map(|gate| format!("gate {}: {}", gate.name, gate.message)).unwrap_or_default(), gate.map(|gate| gate.deadline.0))
+        }
+        Stage::Gated => wait("what stands before its first pod".to_owned(), None),
         Stage::Starting => wait(format!("the pods of {} to become ready", progress.revision), Some(progress.deadline.0)),
         Stage::Shifting => wait(format!("{step}: pods to become ready"), Some(progress.deadline.0)),
         Stage::Soaking => watched(&step, plan.soak_seconds(progress.step)),
@@ -210,6 +219,10 @@ fn waiting(status: &ProductionServiceStatus, memory: &Memory, progress: &Progres
         }
         Stage::Draining => wait("pods that get no new connections to finish what they have".to_owned(), None),
     }
+}
+
+fn waiting_gate(progress: &Progress) -> Option<&GateStatus> {
+    progress.gates.iter().find(|gate| matches!(gate.state, GateState::Waiting | GateState::Unknown))
 }
 
 fn revisions(status: &ProductionServiceStatus, pods: Option<&BTreeMap<String, Pod>>) -> Vec<Revision> {

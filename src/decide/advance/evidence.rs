@@ -9,11 +9,11 @@ use crate::decide::judgement::Judgement;
 /// Seconds between two writes of evidence that decides nothing: 500 rollouts must not mean 100 writes a second.
 const SAVE_SECONDS: i64 = 30;
 
-/// Whether sentence and evidence are written now: the rollout moves, the verdict of an objective changed, or it is time.
+/// Whether sentence and evidence are written now: the rollout moves or has news, the verdict of an objective changed, or it is time.
 #[must_use]
-pub fn due(progress: &Progress, judgement: &Judgement, moved: bool, now: Timestamp) -> bool {
+pub fn due(progress: &Progress, judgement: &Judgement, news: bool, now: Timestamp) -> bool {
     let changed = || judgement.assessment.is_some() && words(&verdicts(judgement)) != words(&progress.verdicts);
-    moved || progress.saved.is_none_or(|saved| now >= saved.0 + SAVE_SECONDS.seconds()) || changed()
+    news || progress.saved.is_none_or(|saved| now >= saved.0 + SAVE_SECONDS.seconds()) || changed()
 }
 
 /// Writes the judge's state and its verdicts into the memory.

@@ -6,12 +6,17 @@ use super::Input;
 use crate::api::status::{Cause, CauseReason, Memory, Progress, Stage};
 use crate::decide::facts::Facts;
 use crate::decide::judgement::Judgement;
+use crate::decide::report::max_unavailable;
 use crate::decide::strategy::Front;
 use crate::decide::strategy::canary::Seen;
 
 /// Seconds after the front Service is seen to leave a revision out before its pods are taken: endpoints reach every proxy in that time. The
 /// pods' own preStop sleep comes on top.
 pub const DRAIN_SECONDS: i64 = 2;
+
+/// Seconds for which the pods of a bad candidate help out, although stable lacks no more pods than `availability.maxUnavailable` lets it lack:
+/// what is only starting is there by then.
+pub const HELP_SECONDS: i64 = 30;
 
 /// Looks at pods, clocks, spec, commands and the judge's word.
 #[must_use]
@@ -24,24 +29,42 @@ pub fn look(input: &Input<'_>, progress: &Progress, memory: &Memory, judgement: 
     let late = input.now >= progress.deadline.0;
     let candidate_ready = deployed && ready >= shape.candidate;
     Seen {
-        cause: cause(input, progress, stable, judgement, abort),
+        cause: cause(input, progress, stable, judgement, abort).filter(|cause| turns_back(progress, cause)),
         reached: match progress.stage {
+            Stage::Gated => false,
             Stage::Starting => deployed && ready >= plan.replicas,
             _ => candidate_ready && stable_ready >= shape.stable,
         },
         late,
         candidate_ready,
+        conflicted: !input.conflicts.is_empty(),
         held: input.held || plan.revision != progress.revision,
         passed: judgement.passed(),
+        in_force: progress.weight_since.is_some(),
+        barred: false,
         can_take_over: ready >= plan.replicas,
-        // What cannot be had by the deadline is not waited for: some pods of stable beat all of a bad candidate's.
-        // Where neither has a pod, the traffic has nowhere to go: the deadline ends the wait, so that a fix may come.
-        can_go_back: stable_ready >= plan.replicas || (stable_ready > 0 && (ready == 0 || late)) || (ready == 0 && late),
+        can_go_back: stable_ready >= plan.replicas || (stable_ready > 0 && (ready == 0 || some_will_do(input, progress, stable_ready))),
+        gives_up: late,
         drained: progress.weight_since.is_some_and(|since| input.now >= since.0 + DRAIN_SECONDS.seconds())
             && narrowed(facts, progress, stable)
             && carries(progress, ready, stable_ready, plan.replicas),
         empty: plan.replicas == 0,
     }
+}
+
+/// Whether the cause turns a rollout in this stage. A way back never turns again; and what has passed everything is promoted before the next
+/// revision begins.
+fn turns_back(progress: &Progress, cause: &Cause) -> bool {
+    progress.cause.is_none() && (progress.stage != Stage::Draining || cause.reason != CauseReason::Superseded)
+}
+
+/// Fewer pods of stable than the load needs beat those of a candidate that fails its users: at once as soon as no more are missing than may be
+/// missing, and by the deadline whatever is there. A candidate that only was late, or unwanted, serves well: it stays until stable has its pods.
+fn some_will_do(input: &Input<'_>, progress: &Progress, stable_ready: i32) -> bool {
+    let plan = input.plan;
+    let harmful = progress.cause.as_ref().is_some_and(|cause| matches!(cause.reason, CauseReason::Analysis | CauseReason::Signal));
+    let few = stable_ready < plan.replicas - max_unavailable(plan, plan.replicas);
+    harmful && input.now >= if few { progress.deadline.0 } else { progress.since.0 + HELP_SECONDS.seconds() }
 }
 
 /// What gets everything still has its pods: those of a promoted revision can be lost between the takeover and the end of the drain. On the way
@@ -56,6 +79,15 @@ fn carries(progress: &Progress, candidate_ready: i32, stable_ready: i32, require
 pub fn narrowed(facts: &Facts, progress: &Progress, stable: &str) -> bool {
     let winner = if progress.cause.is_some() { stable } else { &progress.revision };
     facts.front.as_ref().is_none_or(|front| *front == Front::One(winner.to_owned()))
+}
+
+/// Whether the bake's clock starts now: users are seen to be served by the candidate. Where traffic is divided, they are from its first pod on.
+#[must_use]
+pub fn switched(input: &Input<'_>, progress: &Progress) -> bool {
+    let everything = Front::One(progress.revision.clone());
+    progress.stage == Stage::Baking
+        && progress.weight_since.is_none()
+        && input.facts.front.as_ref().is_none_or(|front| *front == everything)
 }
 
 /// Worst news first: what a person ordered, what the spec asks for now, what the pods show, what the numbers say.

@@ -5,21 +5,29 @@ use crate::api::status::{Progress, Stage};
 use crate::decide::analysis::{PodState, signals};
 use crate::decide::judgement::Judgement;
 use crate::decide::plan::Plan;
+use crate::decide::render::service::preview_name;
 use crate::decide::strategy::canary::Seen;
 
-/// A step's name for people: `step 1/3`, or `full`.
+/// A step's name for people: `step 1/3`, `preview`, or `full`.
 #[must_use]
 pub fn step_name(plan: &Plan, step: i32) -> String {
+    if plan.switches() && step < plan.steps() {
+        return "preview".to_owned();
+    }
     if step >= plan.steps() { "full".to_owned() } else { format!("step {}/{}", step + 1, plan.steps()) }
 }
 
 /// What is waited for.
 #[must_use]
-pub fn waiting(input: &Input<'_>, progress: &Progress, judgement: &Judgement, seen: &Seen) -> String {
+pub fn waiting(input: &Input<'_>, progress: &Progress, stable: &str, judgement: &Judgement, seen: &Seen) -> String {
     let (plan, revision) = (input.plan, &progress.revision);
     let ready = input.facts.ready(revision);
     let until = progress.deadline.0.strftime("%H:%M:%S");
     match progress.stage {
+        Stage::Gated => format!("{revision} waits before its first pod"),
+        Stage::Shifting | Stage::Soaking | Stage::Baking if seen.empty => format!(
+            "there are 0 replicas, so nothing can be watched; {revision} waits for spec.replicas to be raised, or for spec.control.promote to full"
+        ),
         Stage::Starting => {
             format!(
                 "{ready} of {} pods of {revision} are ready, waiting until {until} for one more{}",
@@ -34,6 +42,9 @@ pub fn waiting(input: &Input<'_>, progress: &Progress, judgement: &Judgement, se
             because(input, revision)
         ),
         Stage::Shifting => format!("{}: waiting until {until} for the pods of the running revision", step_name(plan, progress.step)),
+        Stage::Baking if !seen.in_force => {
+            format!("everything goes to {revision}; waiting until {until} for Service {} to be seen to select it", plan.name)
+        }
         Stage::Baking if judgement.passed() && !seen.can_take_over => format!(
             "the bake is passed; {ready} of {} pods of {revision} are ready, waiting for the others{}",
             plan.replicas,
@@ -42,7 +53,12 @@ pub fn waiting(input: &Input<'_>, progress: &Progress, judgement: &Judgement, se
         Stage::Soaking | Stage::Baking => judgement.sentence().unwrap_or_else(|| watching(plan, progress, progress.stage == Stage::Baking)),
         Stage::RollingBack => {
             let cause = progress.cause.as_ref().map(|cause| cause.message.as_str()).unwrap_or_default();
-            format!("{cause}; waiting until {until} for the running revision to have {} pods ready", plan.replicas)
+            let ready = input.facts.ready(stable);
+            format!(
+                "{cause}; {ready} of {} pods of {stable} are ready, waiting until {until} for the others{}",
+                plan.replicas,
+                because(input, stable)
+            )
         }
         Stage::Draining => match &progress.cause {
             Some(cause) => cause.message.clone(),
@@ -54,10 +70,25 @@ pub fn waiting(input: &Input<'_>, progress: &Progress, judgement: &Judgement, se
     }
 }
 
+/// Whether the sentence tells what the cluster shows, and is told anew when that changes. What the metrics show changes with every measurement.
+#[must_use]
+pub fn tells_of_pods(stage: Stage, judgement: &Judgement) -> bool {
+    !matches!(stage, Stage::Soaking | Stage::Baking) || !judgement.signals.is_empty()
+}
+
 /// The weight is in force: what is watched now, and for how long.
 #[must_use]
 pub fn watching(plan: &Plan, progress: &Progress, full: bool) -> String {
     let shape = plan.shape(plan.step_of(progress));
+    if plan.switches() {
+        let (revision, pods, preview) = (&progress.revision, shape.candidate, preview_name(&plan.name));
+        return if full {
+            format!("bake: everything goes to {revision}, the pods of the revision before it stay; watched for {} s", plan.bake_seconds)
+        } else {
+            let soak = plan.soak_seconds(progress.step);
+            format!("preview: {pods} pods of {revision} behind Service {preview}, no user meets them; watched for {soak} s")
+        };
+    }
     let pods = format!("{} of {} pods are {}'s", shape.candidate, shape.candidate + shape.stable, progress.revision);
     if full {
         return format!("bake: {pods}, the others stay as its control; watched for {} s", plan.bake_seconds);

@@ -5,7 +5,7 @@
 //! the page unusable; it is never read as "fewer failures".
 
 mod reading;
-mod rules;
+pub(super) mod rules;
 mod status;
 mod tally;
 
@@ -198,14 +198,14 @@ pub fn read(body: &[u8], content_type: &str, reading: &Reading) -> Result<Counte
     for line in Exposition::new(body, content_type)?.lines() {
         match line? {
             Line::Declared(name) => page.declared(name),
-            Line::Sample(sample) => page.sample(&sample)?,
+            Line::Sample(sample) => page.sample(&sample, 1)?,
         }
     }
     Ok(page.counters())
 }
 
 /// What has been read of the metrics that some convention knows.
-struct Page<'a> {
+pub(super) struct Page<'a> {
     reading: &'a Reading,
     said_anything: bool,
     tallies: BTreeMap<Source, Tally>,
@@ -215,7 +215,8 @@ struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    fn new(reading: &'a Reading) -> Self {
+    /// Nothing has been read yet.
+    pub(super) fn new(reading: &'a Reading) -> Self {
         Self { reading, said_anything: false, tallies: BTreeMap::new(), failures: Tally::default(), seen: BTreeSet::new() }
     }
 
@@ -237,7 +238,8 @@ impl<'a> Page<'a> {
         self.tallies.entry(source).or_default()
     }
 
-    fn sample(&mut self, sample: &Sample<'_>) -> Result<(), Unmeasured> {
+    /// A series, or a sum of several.
+    pub(super) fn sample(&mut self, sample: &Sample<'_>, series: u64) -> Result<(), Unmeasured> {
         self.said_anything = true;
         let name = sample.name.as_ref();
         let known = match &self.reading.custom {
@@ -266,7 +268,7 @@ impl<'a> Page<'a> {
         let tally = if part == Part::Failures { &mut self.failures } else { self.tallies.entry(source).or_default() };
         tally.time(sample.at_milliseconds);
         match (part, told) {
-            (Part::Bucket, _) => tally.bucket(sample, rule.unit, 1),
+            (Part::Bucket, _) => tally.bucket(sample, rule.unit, series),
             (Part::Failures, _) => tally.count(FAILED, sample.value),
             (Part::Requests, Some(Told::Metric(_))) => tally.count(0, sample.value),
             (Part::Requests, Some(Told::Label(label, pattern))) => {
@@ -278,7 +280,8 @@ impl<'a> Page<'a> {
         Ok(())
     }
 
-    fn counters(self) -> Counters {
+    /// The counters by the convention that fits.
+    pub(super) fn counters(self) -> Counters {
         let failing = self.reading.failing.clone();
         let sources = if self.reading.custom.is_some() { &[Source::Custom] } else { Source::of(self.reading.convention) };
         let found = || sources.iter().filter_map(|source| Some((*source, self.tallies.get(source)?)));

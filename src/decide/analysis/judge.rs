@@ -10,10 +10,14 @@ use super::numbers::{parse_counts, print};
 use super::objective::{ALONE_WEIGHT, ObjectiveMemory, Surroundings};
 use super::sequential::{Clock, log_sum};
 use super::state::{AnalysisState, Unreadable};
+use super::step_counts::StepCounts;
 use super::{ObjectiveKind, PodSample, Scrape, Settings, Situation};
 
 /// Scrapes are never exactly on time.
 const JITTER: SignedDuration = SignedDuration::from_millis(500);
+/// Rounds of measurement further apart than this many intervals, or a minute, are not one row: nobody looked in between.
+const ROW_INTERVALS: i64 = 3;
+const ROW_SECONDS: i64 = 60;
 /// An answer older than this many intervals is no answer.
 const FRESH_INTERVALS: i64 = 3;
 /// The share of E that errorRate objectives have where latency objectives exist as well.
@@ -36,6 +40,8 @@ pub struct Judge {
     pub(super) clock_alone: Clock,
     /// The present step, by the moment its weight was reported.
     pub(super) step_since: Option<Timestamp>,
+    /// Since when it has been measured in a row. In memory only: an operator that was away has not looked.
+    pub(super) looking: Option<Looking>,
     /// What the last scrape showed. In memory only: after a restart nothing has answered yet.
     pub(super) last: Option<LastScrape>,
     /// The last two scrapes in which the candidate served. In memory only.
@@ -47,11 +53,22 @@ pub struct Judge {
     single: Collector,
 }
 
+/// Rounds of measurement without a break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Looking {
+    /// The first of them.
+    pub since: Timestamp,
+    /// The last.
+    pub until: Timestamp,
+}
+
 /// What a scrape showed of the source itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LastScrape {
     /// When any pod last gave a usable answer.
     pub answered_at: Option<Timestamp>,
+    /// Since when enough of the candidate's pods have answered, without a break.
+    pub heard_since: Option<Timestamp>,
     /// The candidate's ready pods, and those of them that answered.
     pub candidate_pods: usize,
     /// See above.
@@ -89,6 +106,7 @@ impl Judge {
             clock: Clock::default(),
             clock_alone: Clock::default(),
             step_since: None,
+            looking: None,
             last: None,
             recent: VecDeque::new(),
             alone: None,
@@ -157,6 +175,7 @@ impl Judge {
             return;
         }
         let increments = self.references.take(scrape, self.settings.interval_seconds);
+        self.looked(scrape.at);
         let known = [situation.stable, situation.candidate];
         let all: Vec<&Increment> = increments.counted.iter().filter(|increment| known.contains(&increment.revision.as_str())).collect();
         let stable: Vec<&Increment> = all.iter().copied().filter(|increment| increment.revision == situation.stable).collect();
@@ -179,6 +198,12 @@ impl Judge {
         }
     }
 
+    fn looked(&mut self, at: Timestamp) {
+        let row = SignedDuration::from_secs((ROW_INTERVALS * self.settings.interval_seconds).max(ROW_SECONDS));
+        let before = self.looking.filter(|looking| at.duration_since(looking.until) <= row);
+        self.looking = Some(Looking { since: before.map_or(at, |looking| looking.since), until: at });
+    }
+
     fn enter_step(&mut self, situation: &Situation<'_>) {
         // Evidence for the candidate alone has a share of E from the start or never.
         self.alone.get_or_insert(!situation.control_until_end);
@@ -194,7 +219,7 @@ impl Judge {
         self.recent.clear();
         let Some(since) = situation.weight_since else { return };
         for objective in &mut self.objectives {
-            objective.step = super::objective::StepCounts::default();
+            objective.step = StepCounts::default();
             if self.step_since.is_none() {
                 objective.begin(self.settings.tolerance);
             }
@@ -207,15 +232,18 @@ impl Judge {
         let of = |revision: &'_ str| mine.iter().copied().filter(move |sample| sample.revision == revision).collect::<Vec<_>>();
         let (stable, candidate) = (of(situation.stable), of(situation.candidate));
         let ready: BTreeSet<&str> = {
-            let watched = situation.pods.iter().filter(|pod| pod.ready && pod.revision == situation.candidate).map(|pod| pod.pod.as_str());
+            let watched = situation.pods.iter().filter(|pod| pod.ready && !pod.terminating && pod.revision == situation.candidate);
+            let watched = watched.map(|pod| pod.pod.as_str());
             let silent = scrape.silent.iter().filter(|pod| pod.revision == situation.candidate).map(|pod| pod.pod.as_str());
             watched.chain(silent).chain(candidate.iter().map(|sample| sample.pod.as_str())).collect()
         };
-        let answered_before = self.last.as_ref().and_then(|last| last.answered_at);
+        let (answered_before, heard_before) = self.last.as_ref().map_or((None, None), |last| (last.answered_at, last.heard_since));
+        let heard = !candidate.is_empty() && candidate.len() * 2 >= ready.len();
         let named = scrape.silent.iter().find(|pod| pod.revision == situation.candidate).or_else(|| scrape.silent.first());
         let unfit = candidate.iter().all(|sample| sample.counters.source.is_none());
         self.last = Some(LastScrape {
             answered_at: if stable.is_empty() && candidate.is_empty() { answered_before } else { Some(scrape.at) },
+            heard_since: heard.then(|| heard_before.unwrap_or(scrape.at)),
             candidate_pods: ready.len(),
             candidate_answered: candidate.len(),
             why: named.map(|pod| pod.why.clone()),
@@ -254,6 +282,9 @@ impl Judge {
             let gamma = self.clock.advance(block.seconds);
             for objective in &mut self.objectives {
                 objective.step(&block, &before, gamma, &around);
+                if objective.step.candidate >= self.settings.min_requests {
+                    objective.step.enough_seconds += block.seconds;
+                }
             }
         }
         if self.alone == Some(true) {

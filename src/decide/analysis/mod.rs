@@ -14,6 +14,7 @@
 
 pub mod convention;
 pub mod exposition;
+pub mod prometheus;
 pub mod signals;
 pub use crate::api::analysis_state as state;
 
@@ -29,6 +30,8 @@ mod numbers;
 mod objective;
 mod sentences;
 mod sequential;
+mod step;
+mod step_counts;
 mod verdict;
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::latency::{Edge, edges};
 use super::numbers::{parse, parse_any, parse_counts, print};
 use super::sequential::{Clock, Dispersion, Mixture, Null, log_factors_alone, log_sum};
 use super::state::{CalibrationState, Numbers, ObjectiveState, Unreadable};
+use super::step_counts::StepCounts;
 use super::{Objective, ObjectiveKind, Settings};
 
 /// ρ of errorRate: a quarter worse is noise.
@@ -26,19 +27,6 @@ const KNOWN_REQUESTS: u64 = 200;
 const KNOWN_SECONDS: f64 = 30.0;
 /// The most bounds that are remembered until the edges are chosen.
 const MOST_BOUNDS: usize = 60;
-
-/// Requests of the present step.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StepCounts {
-    /// The candidate's requests that count.
-    pub candidate: u64,
-    /// Bad ones of these.
-    pub candidate_bad: u64,
-    /// Stable's.
-    pub stable: u64,
-    /// Bad ones of these.
-    pub stable_bad: u64,
-}
 
 /// What is known of stable before the first weight ("Before", §4).
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -305,14 +293,13 @@ impl ObjectiveMemory {
 
     /// To status.
     pub fn write(&self, alone: bool) -> ObjectiveState {
-        let step = [self.step.candidate, self.step.candidate_bad, self.step.stable, self.step.stable_bad].map(|count| count as f64);
         let before = &self.before;
         let [total, failed, timed] = [before.count.total, before.count.failed, before.count.timed].map(|count| count as f64);
         let known = if before.known { 1.0 } else { 0.0 };
         let calibrations = self.components.iter().map(|component| component.calibration.write(component.bound));
         ObjectiveState {
             name: self.objective.name.clone(),
-            step: Some(print(&step)),
+            step: Some(self.step.write()),
             before: Some(print(&[total, failed, timed, before.seconds, before.pod_seconds, known])),
             slower: Some(self.write_slower()).filter(|slower| !slower.0.is_empty()),
             alone: alone.then(|| self.alone.write()),
@@ -335,7 +322,7 @@ impl ObjectiveMemory {
         const WHAT: &str = "objective";
         let fresh = Self::new(objective, tolerance, &[]);
         let Some(step) = &state.step else { return Err(Unreadable { what: WHAT }) };
-        let [candidate, candidate_bad, stable, stable_bad] = parse_counts::<4>(step, WHAT)?.map(whole);
+        let step = StepCounts::read(step, WHAT)?;
         let [total, failed, timed, seconds, pod_seconds, known] =
             state.before.as_ref().map_or(Ok([0.0; 6]), |before| parse_counts(before, WHAT))?;
         let slower = state.slower.as_ref().map_or_else(|| Ok(Vec::new()), |slower| parse_any(slower, WHAT))?;
@@ -359,14 +346,7 @@ impl ObjectiveMemory {
         }
         let kept = if components.is_empty() { state.calibrations.clone() } else { Vec::new() };
         let before = Before { count, seconds, pod_seconds, known: known > 0.0 };
-        Ok(Self {
-            objective: objective.clone(),
-            step: StepCounts { candidate, candidate_bad, stable, stable_bad },
-            components,
-            alone,
-            before,
-            kept,
-        })
+        Ok(Self { objective: objective.clone(), step, components, alone, before, kept })
     }
 }
 

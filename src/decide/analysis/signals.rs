@@ -235,11 +235,13 @@ impl Sides<'_> {
     }
 
     fn readiness_lost(&self, memory: &mut SignalMemory) -> Option<Signal> {
-        let lost = |side: &Side<'_>| side.0.iter().filter(|pod| !pod.ready && !pod.terminating && pod.lost_ready.is_some()).count();
+        let lost = |side: &Side<'_>| side.0.iter().filter(|pod| lost_ready(pod)).count();
         let concerned = lost(&self.candidate);
         let half = concerned > 0 && concerned * 2 >= self.candidate.0.len();
         let since = held(&mut memory.readiness_lost_since, half, self.now)?;
-        let what = format!("readiness was lost {}", self.in_pods(concerned));
+        let pods = self.candidate.0.iter().filter(|pod| lost_ready(pod));
+        let why = pods.filter_map(|pod| words::reason(pod, self.now)).min().map_or_else(String::new, |(_, why)| format!(": {why}"));
+        let what = format!("readiness was lost {}{why}", self.in_pods(concerned));
         let due = self.now.duration_since(since) >= READINESS_GRACE;
         let wake = since.saturating_add(READINESS_GRACE).ok().filter(|_| !due);
         Some(self.signal(SignalKind::ReadinessLost, (concerned, lost(&self.stable)), &what, due, wake))
@@ -255,6 +257,11 @@ impl Sides<'_> {
 fn ends(container: &ContainerState) -> u32 {
     let waits_after_one = container.terminated || words::waits_for(container, &["CrashLoopBackOff"]);
     container.restarts.saturating_add(u32::from(waits_after_one)).max(1)
+}
+
+/// It was ready, and is not.
+fn lost_ready(pod: &PodState) -> bool {
+    !pod.ready && !pod.terminating && pod.lost_ready.is_some()
 }
 
 /// Since when `holds` has been true without a break.

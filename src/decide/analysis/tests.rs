@@ -2,6 +2,7 @@
 
 mod examples;
 mod memory;
+mod outages;
 mod properties;
 mod rollouts;
 mod world;

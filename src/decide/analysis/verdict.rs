@@ -13,17 +13,19 @@ use super::exclusion::Exclusion;
 use super::judge::Judge;
 use super::objective::ObjectiveMemory;
 use super::sentences;
+use super::step::Step;
 use super::{ObjectiveKind, OnNoEvidence, Situation};
 
 /// Bad requests without which the evidence does not fail a candidate.
 const LEAST_BAD: u64 = 3;
-/// A Pass needs E below this share of its limit.
-const RISING: f64 = 0.1;
 /// Expected harm that a promotion may risk, as a share of all requests.
 const HARM_ERRORS: f64 = 0.005;
 const HARM_SLOW: f64 = 0.02;
-/// The longest wait for that evidence when the request count is there and no alarm rises.
+/// The longest wait for that evidence when the request count is there and no alarm rises, in seconds that were measured.
 const PATIENCE_SECONDS: i64 = 300;
+/// A deadline decides nothing before it has been measured in a row for as long as the step's soak, this at most: an operator that was away,
+/// or has just started, has missed evidence that was there.
+const LOOK_SECONDS: i64 = 60;
 /// Plainly broken: so many requests of two scrapes, and this share of them failed, where stable fails less than that.
 const BROKEN_REQUESTS: u64 = 20;
 const BROKEN_SHARE: f64 = 0.9;
@@ -53,7 +55,10 @@ impl Judge {
         let since = situation.weight_since.filter(|_| known);
         let shares = self.ln_shares();
         let leading = (0..shares.len()).reduce(|best, next| if shares[next] > shares[best] { next } else { best });
-        Step { situation, since, ln_e: self.ln_e(), ln_limit: -libm::log(self.settings.false_alarm), leading }
+        let looks = SignedDuration::from_secs(situation.soak_seconds.min(LOOK_SECONDS)).max(self.chance());
+        let looked = self.looking.and_then(|looking| looking.since.saturating_add(looks).ok());
+        let deadline = situation.deadline.zip(looked).map(|(deadline, looked)| deadline.max(looked));
+        Step { situation, since, deadline, ln_e: self.ln_e(), ln_limit: -libm::log(self.settings.false_alarm), leading }
     }
 
     fn objective_verdict(&self, index: usize, step: &Step<'_>) -> ObjectiveVerdict {
@@ -116,10 +121,14 @@ impl Judge {
         // Patience is for evidence that comes slowly, not for a comparison that cannot be made.
         let compared = !self.lacks_control(memory) && !memory.stable_broken();
         let passes = if step.situation.baking {
-            elapsed >= soak && !unheard && !memory.mostly_bad() && (!rising || elapsed >= soak.saturating_add(soak))
+            elapsed >= soak
+                && !unheard
+                && self.is_measured(memory, step)
+                && !memory.mostly_bad()
+                && (!rising || elapsed >= soak.saturating_add(soak))
         } else {
-            let patience = soak.max(SignedDuration::from_secs(PATIENCE_SECONDS));
-            let harmless = memory.residual_harm(step.situation.next_weight) || (compared && elapsed >= patience);
+            let harmless =
+                memory.residual_harm(step.situation.next_weight) || (compared && memory.step.enough_seconds >= PATIENCE_SECONDS as f64);
             elapsed >= soak && !unheard && !rising && memory.step.candidate >= self.settings.min_requests && harmless
         };
         (!passes).then(|| first.unwrap_or(PendingReason::NotYetExcluded))
@@ -134,12 +143,13 @@ impl Judge {
             (PendingReason::Silent, self.silent()),
             (PendingReason::NoCommonBuckets, latency && last.is_some_and(|last| last.no_common_buckets)),
             (PendingReason::UnknownConvention, last.is_some_and(|last| last.missing.is_some())),
-            (PendingReason::NoTraffic, self.had_its_chance(step) && memory.step.candidate == 0 && self.served_nothing(memory)),
+            (PendingReason::NoTraffic, self.heard_for(step) >= self.chance() && memory.step.candidate == 0 && self.served_nothing(memory)),
             (PendingReason::NoControl, self.lacks_control(memory)),
             (PendingReason::StableBroken, memory.stable_broken()),
             (PendingReason::AlarmRising, step.rising() || memory.mostly_bad()),
             (PendingReason::WarmingUp, self.is_warming_up(memory, step)),
             (PendingReason::Soaking, step.elapsed().is_none_or(|elapsed| elapsed < soak)),
+            (PendingReason::Soaking, step.situation.baking && !self.is_measured(memory, step)),
             (PendingReason::TooFewRequests, memory.step.candidate < self.settings.min_requests),
             (PendingReason::NotYetExcluded, !memory.residual_harm(step.situation.next_weight)),
         ];
@@ -147,8 +157,19 @@ impl Judge {
     }
 
     /// The first block of a step begins one interval after its weight and ends at a later scrape: before that, nothing can have been counted.
-    fn had_its_chance(&self, step: &Step<'_>) -> bool {
-        step.elapsed().is_some_and(|elapsed| elapsed >= SignedDuration::from_secs(3 * self.settings.interval_seconds))
+    fn chance(&self) -> SignedDuration {
+        SignedDuration::from_secs(3 * self.settings.interval_seconds)
+    }
+
+    /// How long in this step the candidate's pods have answered without a break: what happened before that nobody knows.
+    fn heard_for(&self, step: &Step<'_>) -> SignedDuration {
+        let heard = self.last.as_ref().and_then(|last| last.heard_since);
+        step.since.zip(heard).map_or(SignedDuration::ZERO, |(since, heard)| step.situation.now.duration_since(since.max(heard)))
+    }
+
+    /// A bake that is shorter than a measurement still ends with one; without a bake (0 seconds) there is nothing to measure.
+    fn is_measured(&self, memory: &ObjectiveMemory, step: &Step<'_>) -> bool {
+        step.situation.soak_seconds == 0 || memory.step.candidate > 0 || step.elapsed().is_some_and(|elapsed| elapsed >= self.chance())
     }
 
     /// Latency counts nothing while pods are young; what the candidate served then is known from the errors' count.
@@ -232,6 +253,7 @@ impl Judge {
         let last = self.last.as_ref();
         let why = last.and_then(|last| last.why.as_deref()).map_or_else(String::new, |why| format!(" ({why})"));
         let seconds = step.elapsed().map_or(0.0, |passed| passed.as_secs_f64());
+        let heard = self.heard_for(step).as_secs_f64();
         match reason {
             PendingReason::SourceDown => format!("no pod answers with metrics{why}; no evidence either way"),
             PendingReason::Silent => {
@@ -245,9 +267,9 @@ impl Judge {
                     last.and_then(|last| last.missing.as_deref()).unwrap_or_default()
                 )
             }
-            PendingReason::NoTraffic => format!("no request has reached {candidate} in {}", sentences::duration(seconds)),
+            PendingReason::NoTraffic => format!("no request has reached {candidate} in {}", sentences::duration(heard)),
             PendingReason::NoControl => {
-                format!("no request has reached {stable} in {}, so there is nothing to compare with", sentences::duration(seconds))
+                format!("no request has reached {stable} in {}, so there is nothing to compare with", sentences::duration(heard))
             }
             PendingReason::StableBroken => {
                 let counts = EvidenceCounts { bad: memory.step.stable_bad, total: memory.step.stable };
@@ -278,7 +300,9 @@ impl Judge {
             PendingReason::NotYetExcluded => format!(
                 "{}; more requests, or {}",
                 sentences::excluded(memory.excluded()),
-                sentences::duration(step.left(situation.soak_seconds.max(PATIENCE_SECONDS)))
+                sentences::duration(
+                    step.left(situation.soak_seconds).max((PATIENCE_SECONDS as f64 - memory.step.enough_seconds).max(0.0).ceil())
+                )
             ),
         }
     }
@@ -328,44 +352,6 @@ impl Shown {
             candidate_counts: candidate,
             stable_counts: stable,
         }
-    }
-}
-
-/// The present step as seen now.
-struct Step<'a> {
-    situation: &'a Situation<'a>,
-    /// `None` while the weight is not reported.
-    since: Option<Timestamp>,
-    ln_e: f64,
-    ln_limit: f64,
-    /// The objective with the largest share of E.
-    leading: Option<usize>,
-}
-
-impl Step<'_> {
-    fn elapsed(&self) -> Option<SignedDuration> {
-        self.since.map(|since| self.situation.now.duration_since(since))
-    }
-
-    fn rising(&self) -> bool {
-        self.ln_e >= self.ln_limit + libm::log(RISING)
-    }
-
-    fn deadline_passed(&self) -> bool {
-        self.situation.deadline.is_some_and(|deadline| self.situation.now >= deadline)
-    }
-
-    /// Seconds until `seconds` after the weight was reported.
-    fn left(&self, seconds: i64) -> f64 {
-        let passed = self.elapsed().map_or(0.0, |passed| passed.as_secs_f64());
-        (seconds as f64 - passed).max(0.0).ceil()
-    }
-
-    fn wake(&self) -> Option<Timestamp> {
-        let soak = self.situation.soak_seconds;
-        let second = if self.situation.baking { soak.saturating_mul(2) } else { soak.max(PATIENCE_SECONDS) };
-        let after = |seconds: i64| self.since.and_then(|since| since.saturating_add(SignedDuration::from_secs(seconds)).ok());
-        [after(soak), after(second), self.situation.deadline].into_iter().flatten().filter(|at| *at > self.situation.now).min()
     }
 }
 

@@ -39,9 +39,14 @@ pub use record::{Unreadable, record};
 /// Deployment keeps the pod template that it has, and only its number of pods moves.
 #[must_use]
 pub fn all(plan: &Plan, snapshot: &Snapshot, target: &Target) -> BTreeMap<ObjectKey, Value> {
-    let fresh = (!snapshot.records.contains_key(&plan.revision)).then(|| record(plan, &snapshot.config_maps, &snapshot.pull_secrets));
+    let template = |revision: &str| {
+        let live = snapshot.children.get(&revision_key(Kind::Deployment, &plan.name, revision)).filter(|child| child.ours)?;
+        Some(&live.body["spec"]["template"])
+    };
+    let fresh = (!snapshot.records.contains_key(&plan.revision))
+        .then(|| record(plan, &snapshot.config_maps, &snapshot.pull_secrets, template(&plan.revision)));
     let record_of = |revision: &str| match &fresh {
-        Some((record, _)) if revision == plan.revision => Some(record),
+        Some(record) if revision == plan.revision => Some(record),
         _ => snapshot.records.get(revision),
     };
     let serving = serving_ports(plan, target, &record_of);
@@ -54,7 +59,10 @@ pub fn all(plan: &Plan, snapshot: &Snapshot, target: &Target) -> BTreeMap<Object
     for revision in target.records.iter().chain(target.replicas.keys()) {
         let key = revision_key(Kind::ConfigMap, &plan.name, revision);
         match record_of(revision) {
-            Some(known) => wanted.insert(key, record::config_map(plan, revision, known)),
+            Some(known) => {
+                let quarantined = target.quarantined.iter().find(|entry| entry.revision == *revision);
+                wanted.insert(key, record::config_map(plan, revision, known, quarantined))
+            }
             None => as_it_is(snapshot, key, &mut wanted),
         };
     }
@@ -62,9 +70,9 @@ pub fn all(plan: &Plan, snapshot: &Snapshot, target: &Target) -> BTreeMap<Object
         let key = revision_key(Kind::Deployment, &plan.name, revision);
         match record_of(revision) {
             Some(record) => wanted.insert(key, deployment::deployment(plan, revision, &record.pod_template, *replicas)),
-            None => snapshot.children.get(&key).filter(|child| child.ours).and_then(|child| {
-                let live = deployment::deployment(plan, revision, &child.body["spec"]["template"], *replicas);
-                wanted.insert(key.clone(), live)
+            None => template(revision).and_then(|template| {
+                let live = deployment::deployment(plan, revision, template, *replicas);
+                wanted.insert(key, live)
             }),
         };
         if *replicas > 0 {
@@ -78,6 +86,10 @@ pub fn all(plan: &Plan, snapshot: &Snapshot, target: &Target) -> BTreeMap<Object
     }
     if let Some(service) = service::service(plan, &serving, &target.front) {
         wanted.insert(ObjectKey::new(Kind::Service, &plan.name), service);
+    }
+    let preview = target.preview.as_deref().and_then(|revision| service::preview(plan, revision, &record_of(revision)?.spec.ports));
+    if let Some(preview) = preview {
+        wanted.insert(ObjectKey::new(Kind::Service, service::preview_name(&plan.name)), preview);
     }
     if let Some(scaling) = &plan.spec.scaling {
         wanted.insert(ObjectKey::new(Kind::HorizontalPodAutoscaler, &plan.name), autoscaler::autoscaler(plan, scaling));

@@ -1,13 +1,13 @@
 //! The `NetworkPolicy` of an isolated service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use super::ownership::{Owner, selector};
 use crate::api::network::Network;
 use crate::api::pod::{Port, Protocol};
-use crate::decide::plan::Plan;
+use crate::decide::plan::{Plan, metrics_of};
 use crate::decide::snapshot::{Kind, ObjectKey};
 
 /// The policy of a service, whose revisions listen on these ports.
@@ -17,12 +17,16 @@ use crate::decide::snapshot::{Kind, ObjectKey};
 pub fn network_policy(plan: &Plan, network: &Network, serving: &[&[Port]], operator_namespace: &str) -> Value {
     let own_pods = json!({"podSelector": {"matchLabels": selector(&plan.name, None)}});
     let every_port = service_ports(serving);
-    let operator = plan.metrics.as_ref().map(|metrics| {
+    let operator = plan.metrics.as_ref().filter(|metrics| metrics.provider.is_none()).map(|metrics| {
+        // Each revision answers where its own ports are, for as long as it is compared.
+        let own = serving.iter().filter_map(|ports| metrics_of(plan, ports)).map(|metrics| metrics.port);
+        let ports: BTreeSet<u16> = own.chain([metrics.port]).collect();
+        let ports: Vec<Value> = ports.into_iter().map(|port| json!({"port": port, "protocol": Protocol::Tcp})).collect();
         let peer = json!({
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": operator_namespace}},
             "podSelector": {"matchLabels": {"app.kubernetes.io/name": "plimsoll"}},
         });
-        rule("from", &[peer], &[json!({"port": metrics.port, "protocol": Protocol::Tcp})])
+        rule("from", &[peer], &ports)
     });
     let allowed_in = network.allow_from.iter().map(|source| {
         let ports = source.port.map_or_else(|| every_port.clone(), |port| of_number(&every_port, port));

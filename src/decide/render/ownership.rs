@@ -21,6 +21,8 @@ pub const REVISION: &str = "plimsoll.dev/revision";
 pub const OWNER_UID: &str = "plimsoll.dev/owner-uid";
 /// Annotation: uid or name of the service that a foreign object is handed over to.
 pub const ADOPT: &str = "plimsoll.dev/adopt";
+/// Annotation of a revision's record: its entry in `status.quarantined`.
+pub const QUARANTINED: &str = "plimsoll.dev/quarantined";
 /// Annotation: hash of the object as rendered.
 pub const APPLIED: &str = "plimsoll.dev/applied";
 

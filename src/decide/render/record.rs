@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 
 use super::config::{self, Copied, file_key, variable_key};
 use super::container::prune;
-use super::ownership::{Owner, revision_key};
+use super::ownership::{Owner, QUARANTINED, revision_key};
 use super::pod_template::pod_template;
 use crate::api::ProductionServiceSpec;
+use crate::api::status::Quarantined;
 use crate::decide::plan::Plan;
 use crate::decide::snapshot::{Contents, Kind, Record};
 
@@ -30,26 +31,28 @@ pub struct Unreadable {
     pub problem: String,
 }
 
-/// The record of the plan's revision, and its `ConfigMap`.
+/// The record of the plan's revision. `live`: the pod template of its Deployment, where only the record was lost: another version of plimsoll may
+/// have rendered it, and rendering it anew would replace its pods.
 #[must_use]
-pub fn record(plan: &Plan, config_maps: &BTreeMap<String, Contents>, pull_secrets: &[String]) -> (Record, Value) {
+pub fn record(plan: &Plan, config_maps: &BTreeMap<String, Contents>, pull_secrets: &[String], live: Option<&Value>) -> Record {
     let copied = config::copied(&plan.spec.config.clone().unwrap_or_default(), config_maps);
-    let pod_template = pod_template(plan, &copied, pull_secrets);
+    let pod_template = live.cloned().unwrap_or_else(|| pod_template(plan, &copied, pull_secrets));
     let spec = accepted(&plan.spec);
     let Copied { mut contents, .. } = copied;
     contents.text.insert(POD_TEMPLATE.into(), pod_template.to_string());
     contents.text.insert(PLAN.into(), json!(with_keys(&spec)).to_string());
-    let record = Record { pod_template, spec, contents };
-    let body = config_map(plan, &plan.revision, &record);
-    (record, body)
+    Record { pod_template, spec, contents }
 }
 
-/// The `ConfigMap` of a record, contents as they were when it was created.
+/// The `ConfigMap` of a record, contents as they were when it was created. One of a quarantined revision says so, should the status ever be lost.
 #[must_use]
-pub fn config_map(plan: &Plan, revision: &str, record: &Record) -> Value {
+pub fn config_map(plan: &Plan, revision: &str, record: &Record, quarantined: Option<&Quarantined>) -> Value {
     let key = revision_key(Kind::ConfigMap, &plan.name, revision);
     let mut body = json!({"immutable": true, "data": record.contents.text, "binaryData": record.contents.binary});
     prune(&mut body);
+    if let Some(entry) = quarantined {
+        body["metadata"]["annotations"][QUARANTINED] = json!(entry).to_string().into();
+    }
     Owner::of(plan).object(&key, Some(revision), body)
 }
 

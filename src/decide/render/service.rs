@@ -25,6 +25,22 @@ pub fn service(plan: &Plan, serving: &[&[Port]], front: &Front) -> Option<Value>
     })
 }
 
+/// Name of the Service that reaches the candidate before any user does.
+#[must_use]
+pub fn preview_name(service: &str) -> String {
+    format!("{service}-preview")
+}
+
+/// The Service that reaches one revision, on its own ports. None without any port.
+#[must_use]
+pub fn preview(plan: &Plan, revision: &str, own: &[Port]) -> Option<Value> {
+    let ports = ports(&[own]);
+    (!ports.is_empty()).then(|| {
+        let body = json!({"spec": {"type": "ClusterIP", "selector": selector(&plan.name, Some(revision)), "ports": ports}});
+        Owner::of(plan).object(&ObjectKey::new(Kind::Service, preview_name(&plan.name)), None, body)
+    })
+}
+
 fn ports(serving: &[&[Port]]) -> Vec<Value> {
     let all = || serving.iter().copied().flatten();
     let mut kept: Vec<&Port> = Vec::new();

@@ -35,8 +35,11 @@ fn snapshot(spec: &str) -> Snapshot {
         pull_secrets: vec!["namespace-registry".into()],
         operator_namespace: "plimsoll-system".into(),
         replicas_manager: None,
+        refused: None,
+        providers: None,
         judge: None,
         measured: None,
+        around: crate::decide::Around::default(),
     }
 }
 
@@ -61,7 +64,7 @@ fn mid_rollout(old: &str, new: &str) -> (Snapshot, Plan, String) {
     let before = snapshot(old);
     let old_plan = plan(&before).unwrap();
     let mut snapshot = snapshot(new);
-    let (record, _) = record(&old_plan, &before.config_maps, &before.pull_secrets);
+    let record = record(&old_plan, &before.config_maps, &before.pull_secrets, None);
     snapshot.records.insert(old_plan.revision.clone(), record);
     let plan = plan(&snapshot).unwrap();
     (snapshot, plan, old_plan.revision)
@@ -110,13 +113,45 @@ fn what_an_api_server_gives_back_matches() {
 }
 
 #[test]
+fn while_the_metrics_port_moves_the_operator_may_ask_both() {
+    let isolated = |port: i32| {
+        format!(
+            "image: a:1\nports: [{{name: http, port: 8080}}, {{name: metrics, port: {port}}}]\nnetwork: {{policy: isolated}}\nobjectives: [{{name: errors, errorRate: {{atMost: 1%}}}}]\n"
+        )
+    };
+    let (snapshot, plan, old) = mid_rollout(&isolated(9090), &isolated(9191));
+    let wanted = all(&plan, &snapshot, &running(&[(&old, 2), (&plan.revision, 1)]));
+    let ports = &of(Kind::NetworkPolicy, &wanted)[0]["spec"]["ingress"][1]["ports"];
+    assert_eq!(*ports, json!([{"port": 9090, "protocol": "TCP"}, {"port": 9191, "protocol": "TCP"}]));
+    let wanted = all(&plan, &snapshot, &running(&[(&plan.revision, 2)]));
+    assert_eq!(of(Kind::NetworkPolicy, &wanted)[0]["spec"]["ingress"][1]["ports"], json!([{"port": 9191, "protocol": "TCP"}]));
+}
+
+#[test]
+fn a_lost_record_of_the_present_spec_is_made_from_what_runs() {
+    let mut snapshot = snapshot(SMALLEST);
+    let plan = plan(&snapshot).unwrap();
+    let target = running(&[(&plan.revision, 2)]);
+    let key = revision_key(Kind::Deployment, &plan.name, &plan.revision);
+    // As an older version of plimsoll rendered it.
+    let mut live = all(&plan, &snapshot, &target)[&key].clone();
+    live["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 77.into();
+    let child = Child { uid: "d".into(), resource_version: "1".into(), ours: true, deleting: false, body: live.clone() };
+    snapshot.children.insert(key.clone(), child);
+    let wanted = all(&plan, &snapshot, &target);
+    assert_eq!(wanted[&key]["spec"]["template"], live["spec"]["template"], "no pod is replaced");
+    let record = &of(Kind::ConfigMap, &wanted)[0]["data"]["pod-template.json"];
+    assert!(record.as_str().unwrap().contains("77"), "{record}");
+}
+
+#[test]
 fn a_record_is_read_as_it_was_written() {
     let snapshot = snapshot(FULL);
     let plan = plan(&snapshot).unwrap();
-    let (record, body) = record(&plan, &snapshot.config_maps, &snapshot.pull_secrets);
+    let record = record(&plan, &snapshot.config_maps, &snapshot.pull_secrets, None);
+    let body = record::config_map(&plan, &plan.revision, &record, None);
     assert_eq!(Record::from_config_map(&body), Ok(record.clone()));
     assert_eq!(record.spec, ProductionServiceSpec { replicas: None, control: None, ..snapshot.service.spec.clone() });
-    assert_eq!(record::config_map(&plan, &plan.revision, &record), body, "applied again it is the same");
 
     let problems = [
         ("no template", json!({"data": {}}), "pod-template.json is missing"),

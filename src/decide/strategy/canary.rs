@@ -21,17 +21,25 @@ pub struct Seen {
     pub late: bool,
     /// The candidate's own pods are ready as asked: what is missing is stable's.
     pub candidate_ready: bool,
+    /// A foreign object stands where one of ours belongs.
+    pub conflicted: bool,
     /// Nothing may move forward: paused, a spec that is not accepted, a name conflict.
     pub held: bool,
     /// The verdict is Pass, and no signal holds the step.
     pub passed: bool,
+    /// The traffic that the stage is about is seen to go where it shall go.
+    pub in_force: bool,
+    /// A gate, a window or a freeze stands before the next move forward.
+    pub barred: bool,
     /// The candidate alone can carry everything.
     pub can_take_over: bool,
-    /// Stable alone can carry everything, or as much as it ever will.
+    /// Stable alone can carry everything, or so much that a bad candidate's pods do more harm than good.
     pub can_go_back: bool,
+    /// Stable has not got its pods in time: the way back ends here, and pods that serve stay for as long as they are needed.
+    pub gives_up: bool,
     /// The front Service is seen to send everything to the one revision that shall have it, and the drain is over.
     pub drained: bool,
-    /// There is nothing to serve with (0 replicas): nothing can be watched.
+    /// There is nothing to serve with (0 replicas): nothing can be watched, and nothing is promoted unwatched but by command.
     pub empty: bool,
 }
 
@@ -40,6 +48,8 @@ pub struct Seen {
 pub enum Move {
     /// Nothing changes.
     Stay,
+    /// The gates before the first pod are open.
+    Begin,
     /// The weight is in force: its clock starts.
     Watch,
     /// On to the next step.
@@ -60,12 +70,18 @@ pub enum Move {
 #[must_use]
 pub fn next(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
     match stage {
-        Stage::Starting if seen.reached => Move::Finish,
+        Stage::Starting if seen.reached && !seen.conflicted => Move::Finish,
         // Going back is the way out of everything, also when it waits itself; it never turns round.
         Stage::RollingBack if seen.can_go_back => Move::Narrow,
-        Stage::Draining if seen.drained => Move::Finish,
-        Stage::Starting | Stage::RollingBack | Stage::Draining => Move::Stay,
-        Stage::Shifting | Stage::Soaking | Stage::Baking => forward(stage, ordered, seen),
+        Stage::RollingBack if seen.gives_up => Move::Finish,
+        Stage::Draining => match &seen.cause {
+            // Stable still has its pods.
+            Some(cause) => Move::GoBack(cause.clone()),
+            None if seen.drained => Move::Finish,
+            None => Move::Stay,
+        },
+        Stage::Starting | Stage::RollingBack => Move::Stay,
+        Stage::Gated | Stage::Shifting | Stage::Soaking | Stage::Baking => forward(stage, ordered, seen),
     }
 }
 
@@ -74,16 +90,23 @@ fn forward(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
         return Move::GoBack(cause.clone());
     }
     match (stage, ordered) {
+        // The switch was ordered and never seen.
+        (Stage::Baking, _) if seen.late && !seen.in_force => {
+            Move::GoBack(Cause { reason: CauseReason::ProgressDeadline, message: String::new() })
+        }
         // Late, and the candidate itself is not what is late: stable is broken, and the fix may take its place.
-        (Stage::Shifting, _) if seen.late && !seen.candidate_ready => {
+        (Stage::Shifting, _) if seen.late && !seen.candidate_ready && !seen.empty => {
             Move::GoBack(Cause { reason: CauseReason::ProgressDeadline, message: String::new() })
         }
         _ if seen.held => Move::Stay,
-        _ if seen.empty => Move::TakeOver,
-        (Stage::Shifting | Stage::Soaking, Some(Command::PromoteFull)) => Move::Full,
+        (Stage::Gated, _) if seen.barred => Move::Stay,
+        (Stage::Gated, _) => Move::Begin,
+        (_, Some(Command::PromoteFull)) if seen.empty && !seen.barred => Move::TakeOver,
+        _ if seen.empty => Move::Stay,
+        (Stage::Shifting | Stage::Soaking, Some(Command::PromoteFull)) if !seen.barred => Move::Full,
         (Stage::Shifting, _) if seen.reached || seen.late => Move::Watch,
-        (Stage::Baking, ordered) if seen.can_take_over && (seen.passed || ordered.is_some()) => Move::TakeOver,
-        (Stage::Soaking, ordered) if seen.passed || ordered.is_some() => Move::Advance,
+        (Stage::Baking, ordered) if seen.in_force && seen.can_take_over && (seen.passed || ordered.is_some()) => Move::TakeOver,
+        (Stage::Soaking, ordered) if !seen.barred && (seen.passed || ordered.is_some()) => Move::Advance,
         _ => Move::Stay,
     }
 }
@@ -91,7 +114,7 @@ fn forward(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Stage::{Baking, Draining, RollingBack, Shifting, Soaking, Starting};
+    use Stage::{Baking, Draining, Gated, RollingBack, Shifting, Soaking, Starting};
 
     fn cause() -> Cause {
         Cause { reason: CauseReason::Analysis, message: "worse".into() }
@@ -101,7 +124,9 @@ mod tests {
     fn moves() {
         let seen = Seen::default();
         let reached = Seen { reached: true, candidate_ready: true, ..seen.clone() };
-        let passed = Seen { passed: true, can_take_over: true, ..reached.clone() };
+        let passed = Seen { passed: true, can_take_over: true, in_force: true, ..reached.clone() };
+        let ordered = Seen { in_force: false, ..passed.clone() };
+        let barred = Seen { barred: true, ..passed.clone() };
         let bad = Seen { cause: Some(cause()), ..passed.clone() };
         let late = Seen { late: true, ..seen.clone() };
         let late_stable = Seen { late: true, candidate_ready: true, ..seen.clone() };
@@ -119,13 +144,15 @@ mod tests {
             ("worst news first", Soaking, Some(Command::PromoteFull), &bad, Move::GoBack(cause())),
             ("a pause holds a passed step", Soaking, None, &held(&passed), Move::Stay),
             ("a pause does not hold the way back", Soaking, None, &held(&bad), Move::GoBack(cause())),
-            ("a pause does not stop the deadline", Shifting, None, &held(&late), deadline),
+            ("a pause does not stop the deadline", Shifting, None, &held(&late), deadline.clone()),
             ("next skips the rest of the soak", Soaking, Some(Command::PromoteNext), &reached, Move::Advance),
             ("next does not skip the pods", Shifting, Some(Command::PromoteNext), &seen, Move::Stay),
             ("full skips the steps", Shifting, Some(Command::PromoteFull), &seen, Move::Full),
             ("full given in the bake ends it", Baking, Some(Command::PromoteFull), &passed, Move::TakeOver),
             ("the bake goes on until it passes", Baking, None, &reached, Move::Stay),
             ("the bake is over", Baking, None, &passed, Move::TakeOver),
+            ("a switch that is not seen ends no bake", Baking, Some(Command::PromoteFull), &ordered, Move::Stay),
+            ("one that never comes about is taken back", Baking, None, &Seen { late: true, ..ordered.clone() }, deadline.clone()),
             ("a candidate short of pods is not promoted", Baking, None, &Seen { can_take_over: false, ..passed.clone() }, Move::Stay),
             ("a late regression in the bake goes back", Baking, None, &bad, Move::GoBack(cause())),
             ("stable has to be able to carry it", RollingBack, None, &seen, Move::Stay),
@@ -133,7 +160,34 @@ mod tests {
             ("going back never turns round", RollingBack, Some(Command::PromoteFull), &passed, Move::Stay),
             ("the drain takes its time", Draining, None, &seen, Move::Stay),
             ("drained", Draining, None, &Seen { drained: true, ..seen.clone() }, Move::Finish),
-            ("nothing serves, nothing to watch", Shifting, None, &Seen { empty: true, ..seen.clone() }, Move::TakeOver),
+            ("gates before the first pod", Gated, None, &Seen { barred: true, ..seen.clone() }, Move::Stay),
+            ("they are open", Gated, None, &seen, Move::Begin),
+            ("a pause holds them too", Gated, None, &held(&seen), Move::Stay),
+            ("abort overtakes a gate", Gated, None, &Seen { barred: true, ..bad.clone() }, Move::GoBack(cause())),
+            ("a gate holds what has passed", Soaking, None, &barred, Move::Stay),
+            ("worst news overtakes it", Soaking, None, &Seen { cause: Some(cause()), ..barred.clone() }, Move::GoBack(cause())),
+            ("no command opens a gate", Soaking, Some(Command::PromoteNext), &barred, Move::Stay),
+            ("nor does this one; the step goes on", Shifting, Some(Command::PromoteFull), &barred, Move::Watch),
+            ("a gate does not stop the bake's end", Baking, None, &barred, Move::TakeOver),
+            (
+                "nor does it stand open where nothing serves",
+                Shifting,
+                Some(Command::PromoteFull),
+                &Seen { empty: true, ..barred.clone() },
+                Move::Stay,
+            ),
+            ("an abort in the drain is not too late", Draining, None, &bad, Move::GoBack(cause())),
+            ("stable never got its pods", RollingBack, None, &Seen { gives_up: true, ..seen.clone() }, Move::Finish),
+            (
+                "a foreign object in the way of the first revision",
+                Starting,
+                None,
+                &Seen { conflicted: true, ..reached.clone() },
+                Move::Stay,
+            ),
+            ("nothing serves, nothing to watch, nothing proved", Soaking, None, &Seen { empty: true, ..passed.clone() }, Move::Stay),
+            ("unless somebody orders it", Soaking, Some(Command::PromoteFull), &Seen { empty: true, ..seen.clone() }, Move::TakeOver),
+            ("without pods there is no deadline for them", Shifting, None, &Seen { empty: true, ..late.clone() }, Move::Stay),
         ];
         for (why, stage, ordered, seen, expected) in cases {
             assert_eq!(next(stage, ordered, seen), expected, "{why}");

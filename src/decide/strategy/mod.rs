@@ -8,6 +8,8 @@ pub mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::api::status::Quarantined;
+
 /// What shall exist beyond what the spec says: which revisions, with how many pods, and who gets the traffic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
@@ -17,8 +19,12 @@ pub struct Target {
     pub replicas: BTreeMap<String, i32>,
     /// Revisions whose record shall exist: those above, and quarantined ones.
     pub records: BTreeSet<String>,
+    /// Those of them that are quarantined: their records say so.
+    pub quarantined: Vec<Quarantined>,
     /// What the front Service selects.
     pub front: Front,
+    /// The revision that the preview Service selects, if there is one.
+    pub preview: Option<String>,
     /// Revisions that take traffic, for `status.selector`: the autoscaler counts their pods.
     pub routed: Vec<String>,
 }

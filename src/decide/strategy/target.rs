@@ -12,15 +12,20 @@ use crate::decide::plan::Plan;
 #[must_use]
 pub fn target(plan: &Plan, memory: &Memory, quarantined: &[Quarantined], facts: &Facts) -> Target {
     let mut target = match (&memory.progress, &memory.stable) {
+        (Some(progress), Some(stable)) if progress.stage == Stage::Gated => only(stable, plan.replicas),
         (Some(progress), Some(stable)) => rollout(plan, progress, stable, facts),
-        (Some(progress), None) => first(plan, progress, facts),
+        (Some(progress), None) if progress.stage == Stage::Gated => Target::default(),
+        // The first revision gets everything at once.
+        (Some(progress), None) => only(&progress.revision, plan.replicas),
         (None, Some(stable)) => only(stable, plan.replicas),
         (None, None) => Target::default(),
     };
+    keep_what_serves(&mut target, plan, facts);
     target.stable.clone_from(&memory.stable);
     for revision in &memory.history {
         target.replicas.entry(revision.clone()).or_insert(0);
     }
+    target.quarantined = quarantined.to_vec();
     target.records = target.replicas.keys().cloned().chain(quarantined.iter().map(|entry| entry.revision.clone())).collect();
     target
 }
@@ -34,41 +39,72 @@ fn only(revision: &str, replicas: i32) -> Target {
     }
 }
 
-/// The first revision gets everything at once. One that it replaces before ever being stable stays only while it alone has ready pods.
-fn first(plan: &Plan, progress: &Progress, facts: &Facts) -> Target {
-    let mut target = only(&progress.revision, plan.replicas);
-    if facts.ready(&progress.revision) == 0 {
-        let serving = facts.revisions.iter().filter(|(revision, deployed)| **revision != progress.revision && deployed.ready > 0);
-        for (revision, deployed) in serving {
-            target.replicas.insert(revision.clone(), deployed.asked.unwrap_or(deployed.present));
+/// A revision that nobody asks for any more, and that still takes traffic: one whose way back ended without stable's pods, a first revision that
+/// another one replaces, one that is left over when the memory was lost. It keeps as many pods as the others do not have ready; once it is not
+/// needed, the front Service leaves it out before its pods go.
+fn keep_what_serves(target: &mut Target, plan: &Plan, facts: &Facts) {
+    let mut needed = plan.replicas - target.replicas.keys().map(|revision| facts.ready(revision)).sum::<i32>();
+    for (revision, deployed) in &facts.revisions {
+        let routed = facts.front.as_ref().is_some_and(|front| *front == Front::All || *front == Front::One(revision.clone()));
+        let (Some(asked), false) = (deployed.asked, target.replicas.contains_key(revision)) else { continue };
+        if !routed || deployed.ready == 0 {
+            continue;
+        }
+        if needed > 0 {
+            target.replicas.insert(revision.clone(), asked.min(needed));
             target.routed.push(revision.clone());
             target.front = Front::All;
+            needed -= deployed.ready;
+        } else if target.front != Front::All {
+            target.replicas.insert(revision.clone(), asked);
         }
     }
-    target
 }
 
-fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts) -> Target {
+/// What shall exist while this rollout is on.
+#[must_use]
+pub fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts) -> Target {
     let candidate = progress.revision.as_str();
     let (now_stable, now_candidate) = (facts.deployed(stable), facts.deployed(candidate));
     let (asked_stable, asked_candidate) = (now_stable.asked.unwrap_or(0), now_candidate.asked.unwrap_or(0));
     let required = plan.replicas;
+    let serves = |winner: &str, its: Deployed, loser: &str, other: Deployed| match (its.ready, other.ready) {
+        // Unless it has lost every pod meanwhile and the other revision still has some.
+        (0, 1..) if plan.switches() => Front::One(loser.to_owned()),
+        (0, 1..) => Front::All,
+        _ => Front::One(winner.to_owned()),
+    };
     let (stable_pods, candidate_pods, front) = match (progress.stage, &progress.cause) {
-        (Stage::Starting | Stage::Shifting | Stage::Soaking | Stage::Baking, _) => {
+        (Stage::Gated | Stage::Starting | Stage::Shifting | Stage::Soaking | Stage::Baking, _) => {
             let shape = plan.shape(plan.step_of(progress));
             let room = plan.most_pods() - asked_stable.max(now_stable.present);
             let candidate_pods = grow_or_shrink(asked_candidate, shape.candidate, room, required - now_stable.ready);
             let room = plan.most_pods() - asked_candidate.max(now_candidate.present);
             let stable_pods =
                 grow_or_shrink(asked_stable, shape.stable, room.max(required - now_candidate.ready), required - now_candidate.ready);
-            (stable_pods, Some(candidate_pods), Front::All)
+            let front = match progress.stage {
+                Stage::Baking if plan.switches() => serves(candidate, now_candidate, stable, now_stable),
+                // Nobody meets what has not been let through, whatever has become of stable.
+                _ if plan.switches() => Front::One(stable.to_owned()),
+                _ => Front::All,
+            };
+            (stable_pods, Some(candidate_pods), front)
         }
-        // Going back: stable gets everything it needs first, beyond the surge if it must be.
-        (Stage::RollingBack, _) => (required.max(asked_stable), now_candidate.asked, Front::All),
-        (Stage::Draining, Some(_)) => (required, now_candidate.asked, one_that_serves(stable, now_stable, now_candidate)),
-        (Stage::Draining, None) => (asked_stable, Some(required), one_that_serves(candidate, now_candidate, now_stable)),
+        // Going back: stable gets everything it needs first, beyond the surge if it must be; what it already carries the candidate loses.
+        (Stage::RollingBack, _) => {
+            let lacking = required - now_stable.ready;
+            let both_serve = facts.front != Some(Front::One(candidate.to_owned()));
+            let left = now_candidate.asked.map(|asked| if lacking > 0 && both_serve { asked.min(lacking) } else { asked });
+            let kept = facts.front.clone().filter(|front| plan.switches() && *front != Front::All);
+            let other = if plan.switches() { Front::One(stable.to_owned()) } else { Front::All };
+            (required.max(asked_stable), left, kept.unwrap_or(other))
+        }
+        (Stage::Draining, Some(_)) => (required, now_candidate.asked, serves(stable, now_stable, candidate, now_candidate)),
+        (Stage::Draining, None) => (asked_stable, Some(required), serves(candidate, now_candidate, stable, now_stable)),
     };
     let mut target = Target { front, ..Target::default() };
+    let shown = plan.switches() && progress.ready_high_water > 0 && progress.cause.is_none() && progress.stage != Stage::Draining;
+    target.preview = shown.then(|| candidate.to_owned());
     target.replicas.insert(stable.to_owned(), stable_pods);
     if let Some(pods) = candidate_pods {
         target.replicas.insert(candidate.to_owned(), pods);
@@ -80,11 +116,6 @@ fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts) -> Tar
         Front::All => vec![stable.to_owned()],
     };
     target
-}
-
-/// All traffic to the winner; unless it has lost every pod meanwhile and the other revision still has some.
-fn one_that_serves(winner: &str, its: Deployed, other: Deployed) -> Front {
-    if its.ready == 0 && other.ready > 0 { Front::All } else { Front::One(winner.to_owned()) }
 }
 
 /// From `now` towards `wanted`: upwards at most into the `room` that there is, downwards at least to the pods that are `needed` here because the

@@ -12,7 +12,7 @@ use crate::build::Part;
 use crate::description::{Description, Gateway};
 use crate::kubeconfig::{self, Credential};
 use crate::options::Options;
-use crate::{executable, host};
+use crate::{executable, host, processes};
 
 /// Names the kubeconfig of a bed that is already running; tests use it instead of starting their own.
 pub const ATTACH_VARIABLE: &str = "PLIMSOLL_BED_KUBECONFIG";
@@ -173,6 +173,14 @@ impl Bed {
     /// When the audit log cannot be looked at.
     pub fn audit(&self) -> Result<Audit> {
         Audit::from_now(self.audit_log())
+    }
+
+    /// A command whose process ends with the bed, also when the test that started it is killed.
+    #[must_use]
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env(processes::MARK, self.directory());
+        command
     }
 
     /// Runs kubectl as administrator and returns what it printed.

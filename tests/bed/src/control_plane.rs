@@ -11,7 +11,7 @@ use crate::site::Site;
 use crate::slot::Slot;
 use crate::stop::Stop;
 
-const START_LIMIT: Duration = Duration::from_secs(120);
+const START_LIMIT: Duration = Duration::from_secs(300);
 
 /// Every request on one line, bodies left out; a watch shows when it starts, anything else when it is answered.
 const AUDIT_POLICY: &str = r#"{"apiVersion":"audit.k8s.io/v1","kind":"Policy","omitStages":["RequestReceived"],

@@ -18,7 +18,7 @@ const ANNOTATION: (&str, &str) = ("kwok.x-k8s.io/node", "fake");
 /// The label that tells fake nodes from the real one.
 pub const KIND_LABEL: &str = "bed.plimsoll.dev/node";
 const ZONES: [&str; 3] = ["zone-a", "zone-b", "zone-c"];
-const READY_LIMIT: Duration = Duration::from_secs(120);
+const READY_LIMIT: Duration = Duration::from_secs(300);
 
 /// Starts kwok, creates the nodes and waits until pods can be scheduled on them.
 ///

@@ -21,7 +21,7 @@ const NAME: &str = "bed";
 const CLASS: &str = "contour";
 /// Contour opens a listener that many ports above the one the Gateway names, so that Envoy needs no privilege for port 80.
 const LISTENER_OFFSET: u16 = 8000;
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(300);
 
 /// Installs the definitions, starts both programs and waits until Envoy serves the Gateway.
 ///
@@ -33,9 +33,16 @@ pub fn start(site: &Site, slot: &mut Slot, processes: &mut Processes, stop: &Sto
         site.kubectl(&["apply", "--server-side", "--filename", &path(&Part::Gateway.program(file)?)])?;
     }
     // Contour ends if one of its kinds is not served yet.
-    site.kubectl(&["wait", "--for=condition=Established", "customresourcedefinitions", "--all", "--timeout=60s"])?;
+    site.kubectl(&["wait", "--for=condition=Established", "customresourcedefinitions", "--all", "--timeout=300s"])?;
     let listener = slot.port()?;
-    site.apply("gateway", &objects(listener - LISTENER_OFFSET))?;
+    let deadline = Instant::now() + START_LIMIT;
+    // What is established is discovered a moment later.
+    while let Err(error) = site.apply("gateway", &objects(listener - LISTENER_OFFSET)) {
+        if Instant::now() > deadline {
+            return Err(error);
+        }
+        stop.pause(Duration::from_millis(500))?;
+    }
     let discovery = slot.port()?;
     let ready = slot.port()?;
     start_contour(site, slot, processes, discovery, ready)?;

@@ -29,6 +29,7 @@ mod node;
 mod options;
 mod processes;
 mod progress;
+pub mod prometheus;
 mod site;
 mod slot;
 pub mod stages;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::{output, until};
 use plimsoll_bed::{Bed, Options, host};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(240);
 const REQUESTS: usize = 400;
 /// More would be as unlikely as one in a million: five standard deviations of 400 requests at 20 percent.
 const DEVIATION: usize = 40;
@@ -99,8 +99,8 @@ async fn weights_reach_traffic_and_are_reported() {
     let bed = Bed::start(Options { gateway: true, ..Options::default() }).await.unwrap();
     let address = bed.gateway().unwrap().address.clone();
     apply(&bed, &(backend("one", serve("one")) + &backend("two", serve("two")) + &route(("one", 80), ("two", 20)))).await;
-    bed.kubectl(&["rollout", "status", "deployment/one", "--timeout=60s"]).await.unwrap();
-    bed.kubectl(&["rollout", "status", "deployment/two", "--timeout=60s"]).await.unwrap();
+    bed.kubectl(&["rollout", "status", "deployment/one", "--timeout=240s"]).await.unwrap();
+    bed.kubectl(&["rollout", "status", "deployment/two", "--timeout=240s"]).await.unwrap();
     reported(&bed, "Accepted", "True").await;
     reported(&bed, "ResolvedRefs", "True").await;
     let root = host::is_root();

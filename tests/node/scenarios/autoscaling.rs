@@ -11,7 +11,7 @@ use crate::app::shop;
 use crate::world::Place;
 
 /// Metrics come every 10 seconds, the first after 20.
-const SCALED: Duration = Duration::from_secs(180);
+const SCALED: Duration = Duration::from_secs(360);
 
 /// One pod at rest, more under load, and the operator makes them although `replicas` says otherwise no more.
 pub async fn processor_load(place: Place) -> Result<()> {

@@ -36,7 +36,7 @@ pub async fn broken_candidate(place: Place) -> Result<()> {
 
     cluster.kubectl(&["uncordon", FAKE]).await?;
     let mut watch = place.watch("shop")?;
-    let drained = cluster.kubectl(&["drain", REAL, SELECTOR, "--delete-emptydir-data", "--timeout=120s"]).await;
+    let drained = cluster.kubectl(&["drain", REAL, SELECTOR, "--delete-emptydir-data", "--timeout=240s"]).await;
     cluster.kubectl(&["uncordon", REAL]).await?;
     drained?;
     let pods = ["pods", "--selector=plimsoll.dev/service=shop", &format!("--field-selector=spec.nodeName={REAL}")];

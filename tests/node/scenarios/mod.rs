@@ -17,23 +17,24 @@ use crate::world::Turn::{Alone, Shared};
 use crate::world::scenario;
 
 /// Enough for pods to be pulled, started and ready on a machine that does other things as well.
-const DEPLOYED: Duration = Duration::from_secs(90);
+const DEPLOYED: Duration = Duration::from_secs(240);
 /// Enough for a rollout of short steps to end in one way or the other.
-const DECIDED: Duration = Duration::from_secs(180);
+const DECIDED: Duration = Duration::from_secs(360);
 
 /// All of them.
 pub fn all() -> Vec<Trial> {
+    // Those that take longest begin; the last ones wait for all others.
     vec![
+        scenario("autoscaler-scales-by-processor-load", Shared, autoscaling::processor_load),
+        scenario("config-is-rolled-back-with-its-revision", Shared, config::rolled_back),
+        scenario("image-that-runs-as-root-is-told-the-remedy", Shared, users::runs_as_root),
+        scenario("image-that-names-its-user-is-told-the-remedy", Shared, users::names_its_user),
         scenario("metrics-roll-a-worse-version-back", Shared, metrics::worse_version),
         scenario("nestjs-versions-are-told-apart", Shared, nestjs::bad_versions_go_back_and_a_good_one_is_promoted),
         scenario("crash-loop-is-rolled-back", Shared, pods::crash_loop),
         scenario("unpullable-image-is-rolled-back", Shared, pods::unpullable_image),
         scenario("out-of-memory-is-rolled-back", Shared, pods::out_of_memory),
         scenario("pods-run-under-restricted", Shared, users::restricted),
-        scenario("image-that-runs-as-root-is-told-the-remedy", Shared, users::runs_as_root),
-        scenario("image-that-names-its-user-is-told-the-remedy", Shared, users::names_its_user),
-        scenario("config-is-rolled-back-with-its-revision", Shared, config::rolled_back),
-        scenario("autoscaler-scales-by-processor-load", Shared, autoscaling::processor_load),
         scenario("killed-operator-goes-on-where-it-was", Alone, restart::killed),
         scenario("node-drains-while-the-candidate-is-broken", Alone, drain::broken_candidate),
     ]

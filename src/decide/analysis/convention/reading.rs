@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-use super::Convention;
+use super::{Convention, Source, rules};
 use crate::api::objective::{Custom, Failures, Metrics};
 
 /// Statuses from here on are failures of their own kind: no `failureStatus` takes them away.
@@ -33,6 +33,37 @@ impl Reading {
     pub fn of(metrics: &Metrics) -> Result<Self, String> {
         let custom = metrics.custom.as_ref().map(Names::of).transpose()?;
         Ok(Self { convention: metrics.convention.unwrap_or_default(), failing: Failing::of(&metrics.failure_status)?, custom })
+    }
+
+    /// Names of the series that count requests, and of histograms that may be native.
+    #[must_use]
+    pub fn counters(&self) -> Vec<String> {
+        match &self.custom {
+            Some(Names { requests, failures, buckets, .. }) => {
+                let failures = if let Told::Metric(metric) = failures { Some(metric) } else { None };
+                [Some(requests), failures, buckets.as_ref()].into_iter().flatten().cloned().collect()
+            }
+            None => rules::counters(Source::of(self.convention)),
+        }
+    }
+
+    /// Names of the histograms, without `_bucket`.
+    #[must_use]
+    pub fn histograms(&self) -> Vec<String> {
+        match &self.custom {
+            Some(names) => names.buckets.iter().cloned().collect(),
+            None => rules::histograms(Source::of(self.convention)),
+        }
+    }
+
+    /// Labels that tell failures, and which requests are the service's own.
+    #[must_use]
+    pub fn labels(&self) -> Vec<&str> {
+        match &self.custom {
+            Some(Names { failures: Told::Label(label, _), .. }) => vec![label],
+            Some(_) => Vec::new(),
+            None => rules::LABELS.to_vec(),
+        }
     }
 }
 

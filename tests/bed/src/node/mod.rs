@@ -29,8 +29,8 @@ pub use removal::{remove, unmount_below};
 /// Bridge, packet filter tables and cgroups are the whole machine's, so the lock is, too.
 const LOCK: &str = "/run/plimsoll-bed-node.lock";
 /// Longer than the tests of another bed take.
-const LOCK_LIMIT: Duration = Duration::from_secs(600);
-const READY_LIMIT: Duration = Duration::from_secs(120);
+const LOCK_LIMIT: Duration = Duration::from_secs(1800);
+const READY_LIMIT: Duration = Duration::from_secs(300);
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// The node's name in the cluster.
 pub(crate) const NAME: &str = "real-1";

@@ -1,0 +1,202 @@
+//! `spec.rollout.gates`, `windows` and `freezes`, and `spec.dependsOn`: what has to be open before a rollout goes on.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::rules;
+use super::status::Moment;
+
+/// Something that has to be settled before a rollout goes on. Gates at the same place are taken one after another, in the order of the list. While
+/// one waits, the new revision goes on being watched, and an abort overtakes it. What each waits for stands in `status.rollout.progress.gates`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = rules::GATE)]
+#[serde(rename_all = "camelCase")]
+pub struct Gate {
+    /// Name of the gate, used in status, messages and `control.approve`.
+    #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Where on the way of a rollout the gate stands.
+    pub at: GateAt,
+    /// People have to agree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalGate>,
+    /// Seconds for which the gate may wait, 10 to 604800 (a week). Default: 86400 (a day).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 604_800))]
+    pub deadline_seconds: Option<i32>,
+    /// What happens when the time is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_deadline: Option<OnDeadline>,
+}
+
+/// Where on the way of a rollout a gate stands: one of `start`, `beforeWeight` and `beforePromotion`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "(has(self.start) ? 1 : 0) + (has(self.beforeWeight) ? 1 : 0) + (has(self.beforePromotion) ? 1 : 0) == 1",
+    "message": "a gate stands at one of start, beforeWeight and beforePromotion: set exactly one",
+}]))]
+pub enum GateAt {
+    /// Before the first pod of the new revision, the very first revision included. In blue-green: before the switch, with the preview to test.
+    /// Write `{}`.
+    Start(Place),
+    /// Before the first step whose weight is at least this.
+    BeforeWeight(BeforeWeight),
+    /// Before the new revision gets everything that it shall get; the bake follows. Write `{}`.
+    BeforePromotion(Place),
+}
+
+/// A place that needs no further word: write `{}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Place {}
+
+/// Before the first step whose weight is at least this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BeforeWeight {
+    /// Percent of the traffic, 1 to 99.
+    #[schemars(range(min = 1, max = 99))]
+    pub weight: i32,
+}
+
+/// People have to agree, by `control.approve`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalGate {
+    /// How many different people, 1 to 5. Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 5))]
+    pub count: Option<i32>,
+}
+
+/// What happens when a gate's time is over. `rollBack`: the new revision is taken back. `hold`: the rollout stays where it is until the gate opens
+/// or somebody aborts. Default: `rollBack`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum OnDeadline {
+    /// The new revision is taken back.
+    #[default]
+    RollBack,
+    /// The rollout stays where it is until the gate opens or somebody aborts.
+    Hold,
+}
+
+/// A time of the week in which rollouts may go forward.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = rules::WINDOW)]
+#[serde(rename_all = "camelCase")]
+pub struct Window {
+    /// Days on which the window opens. Default: every day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 7), extend("x-kubernetes-list-type" = "set"))]
+    pub days: Vec<Day>,
+    /// When it opens, `HH:MM` by the clocks of the time zone. A time that the change to summer time skips counts as one hour later.
+    #[schemars(length(min = 5, max = 5), regex(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$"))]
+    pub from: String,
+    /// When it closes, `HH:MM`, to `24:00`; not after `from`: on the next day. A time that the change from summer time repeats counts as the first
+    /// of the two.
+    #[schemars(length(min = 5, max = 5), regex(pattern = "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"))]
+    pub to: String,
+    /// IANA name of the time zone: `Europe/Berlin`, `UTC`.
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z][-A-Za-z0-9_+/]*$"))]
+    pub time_zone: String,
+}
+
+/// A day of the week: `Mon`, `Tue`, `Wed`, `Thu`, `Fri`, `Sat` or `Sun`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Day {
+    /// Monday.
+    Mon,
+    /// Tuesday.
+    Tue,
+    /// Wednesday.
+    Wed,
+    /// Thursday.
+    Thu,
+    /// Friday.
+    Fri,
+    /// Saturday.
+    Sat,
+    /// Sunday.
+    Sun,
+}
+
+/// A time in which no rollout goes forward.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = ("self.start < self.end", "a freeze ends after it starts: correct start or end"))]
+#[serde(rename_all = "camelCase")]
+pub struct Freeze {
+    /// Name of the freeze, for messages.
+    #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// When it starts, RFC 3339: `"2026-11-26T18:00:00+01:00"`.
+    pub start: Moment,
+    /// When it ends, RFC 3339.
+    pub end: Moment,
+}
+
+/// Another `ProductionService` of this namespace that has to be there first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Dependency {
+    /// Its name.
+    #[schemars(length(min = 1, max = 52), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub service: String,
+    /// The version that has to be stable there, at least: numbers with dots, compared with the tag of its stable image. Absent: any version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32), regex(pattern = r"^v?[0-9]{1,9}([.][0-9]{1,9}){0,3}$"))]
+    pub at_least_version: Option<String>,
+    /// Seconds for which the rollout waits for it, 10 to 604800 (a week); then it is given up. Default: 86400 (a day).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 604_800))]
+    pub deadline_seconds: Option<i32>,
+}
+
+/// An approval, as it was first seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    /// The gate.
+    #[schemars(length(max = 32))]
+    pub gate: String,
+    /// Who.
+    #[schemars(length(max = 253))]
+    pub by: String,
+    /// When it was first seen.
+    pub at: Moment,
+    /// The admission policy made sure that `by` is who wrote it; else the word of whoever could write the resource has to do.
+    pub verified: bool,
+}
+
+/// A gate that was reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GateStatus {
+    /// Its name; `dependsOn/SERVICE` for a service that this one depends on.
+    #[schemars(length(max = 64))]
+    pub name: String,
+    /// `Waiting`, `Open`, `Closed` (the revision is taken back for it), or `Unknown`: it can never be known how it ended, so it waits for its
+    /// deadline.
+    pub state: GateState,
+    /// When it was reached.
+    pub since: Moment,
+    /// When its time is over.
+    pub deadline: Moment,
+    /// What it waits for, or how it ended, in one sentence.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}
+
+/// Where a gate stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum GateState {
+    /// It waits.
+    Waiting,
+    /// It has let the rollout through.
+    Open,
+    /// It will not let the rollout through.
+    Closed,
+    /// It can never be known how it ended.
+    Unknown,
+}

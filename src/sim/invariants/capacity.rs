@@ -1,0 +1,101 @@
+//! What a write does to those that serve (1, 2, 4, 5).
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::Auditor;
+use crate::api::ProductionServiceSpec;
+use crate::api::status::{CauseReason, Memory, Stage};
+use crate::decide::{Kind, Write};
+use crate::sim::cluster::Cluster;
+use crate::sim::expectations as expected;
+use crate::sim::workloads::Workloads;
+
+/// A step beyond every way.
+const FULL: i32 = 1_000;
+
+/// Ready pods that take traffic, and go on doing so under the replicas that are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::sim) struct Served {
+    pods: usize,
+}
+
+impl Served {
+    pub(in crate::sim) fn of(cluster: &Cluster, workloads: &Workloads, service: &str) -> Self {
+        let mut ready: BTreeMap<&str, usize> = BTreeMap::new();
+        for pod in workloads.endpoints(cluster, service).filter(|pod| pod.counts()) {
+            *ready.entry(&pod.owner).or_default() += 1;
+        }
+        let asked = |owner: &str| {
+            let deployment = cluster.objects().iter().find(|(key, _)| key.kind == Kind::Deployment && key.name == owner);
+            deployment.and_then(|(_, body)| usize::try_from(body["spec"]["replicas"].as_i64()?).ok()).unwrap_or(0)
+        };
+        Self { pods: ready.into_iter().map(|(owner, ready)| ready.min(asked(owner))).sum() }
+    }
+}
+
+impl Auditor {
+    /// An object was written.
+    pub(in crate::sim) fn written(&mut self, now: Timestamp, write: &Write, before: Served, cluster: &Cluster, workloads: &Workloads) {
+        let Some(service) = cluster.service() else { return };
+        let name = service.metadata.name.clone().unwrap_or_default();
+        let after = Served::of(cluster, workloads, &name);
+        // An autoscaled service without a number has none that could be missed.
+        let needed = expected::replicas(&service.spec).map_or(0, |replicas| usize::try_from(replicas).unwrap_or(0));
+        let memory = service.status.as_ref().and_then(|status| status.rollout.as_ref());
+        let least = needed.saturating_sub(self.may_be_missing(&service.spec, memory, needed, now));
+        if after.pods < before.pods && after.pods < least {
+            let seen = format!("{}: {} of {needed} pods take traffic, {} before", describe(write), after.pods, before.pods);
+            self.violated(now, "1 capacity", seen);
+        }
+        if after.pods == 0 && before.pods > 0 && needed > 0 {
+            self.violated(now, "2 never route to nothing", describe(write));
+        }
+        if let Write::Create { key, body } | Write::Apply { key, body, .. } = write
+            && key.kind == Kind::Deployment
+        {
+            let revision = body["metadata"]["labels"]["plimsoll.dev/revision"].as_str().unwrap_or_default();
+            let replicas = body["spec"]["replicas"].as_i64().unwrap_or(0);
+            let progress = memory.and_then(|memory| memory.progress.as_ref());
+            let stable = memory.and_then(|memory| memory.stable.as_deref());
+            let known = stable == Some(revision) || progress.is_some_and(|progress| progress.revision == revision);
+            // What a first revision replaced may still serve until the new one is ready.
+            let shrinks = matches!(write, Write::Apply { guarded: true, .. });
+            if replicas > 0 && !known && !shrinks && stable.is_some() {
+                self.violated(now, "4 no effect without a persisted decision", format!("{}: {replicas} pods", describe(write)));
+            }
+            if let Some(progress) =
+                progress.filter(|progress| stable == Some(revision) && progress.cause.is_none() && progress.stage != Stage::Draining)
+                && let Some(required) = expected::replicas(&service.spec)
+            {
+                // A bake is full, also when an autoscaler has changed how many steps lead there.
+                let step = if progress.stage == Stage::Baking { FULL } else { progress.step };
+                let (_, least) = expected::shape(&service.spec, required, step);
+                if replicas < i64::from(least) {
+                    let seen = format!("{} leaves stable {replicas} pods in step {}, not {least}", describe(write), progress.step);
+                    self.violated(now, "5 rollback is reachable", seen);
+                }
+            }
+        }
+    }
+
+    /// Pods that may be missing behind stable when it gets everything back from a candidate that fails its users: after half a minute as many
+    /// as may be missing on purpose, after the deadline any.
+    fn may_be_missing(&self, spec: &ProductionServiceSpec, memory: Option<&Memory>, needed: usize, now: Timestamp) -> usize {
+        let cause = memory.and_then(|memory| memory.progress.as_ref()?.cause.as_ref());
+        let harmful = cause.is_some_and(|cause| matches!(cause.reason, CauseReason::Analysis | CauseReason::Signal));
+        let Some(turned) = self.turned.filter(|_| harmful) else { return 0 };
+        let waited = now.duration_since(turned).as_secs();
+        let deadline = spec.rollout.as_ref().and_then(|rollout| rollout.progress_deadline_seconds).unwrap_or(600);
+        match waited {
+            _ if waited >= deadline.into() => needed,
+            30.. => expected::max_unavailable(spec, needed),
+            _ => 0,
+        }
+    }
+}
+
+fn describe(write: &Write) -> String {
+    write.key().map_or_else(|| "the scale".to_owned(), ToString::to_string)
+}

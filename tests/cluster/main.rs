@@ -14,6 +14,7 @@ mod harness;
 mod hostile;
 mod objects;
 mod operator;
+mod parser;
 mod rights;
 mod rollouts;
 mod silence;

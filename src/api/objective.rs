@@ -22,6 +22,7 @@ pub struct Observability {
 pub struct Metrics {
     /// Read them from this Prometheus instead of from the pods: one that the operator knows under this name. It has to scrape the pods with the
     /// labels `namespace` and `pod`. Port and path are its own affair then. A measurement takes at least 15 seconds.
+    /// Default: none, so the pods themselves are asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub provider: Option<String>,
@@ -83,6 +84,7 @@ pub struct Custom {
     /// How failures are told.
     pub failures: Failures,
     /// The histogram of durations, for `latency` objectives: in milliseconds if its name ends in `_milliseconds` or `_ms`, else in seconds.
+    /// Default: none, so latency is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), regex(pattern = "^[a-zA-Z_:][a-zA-Z0-9_:]*$"))]
     pub buckets: Option<String>,
@@ -93,15 +95,15 @@ pub struct Custom {
 #[x_kube(validation = rules::FAILURES)]
 #[serde(rename_all = "camelCase")]
 pub struct Failures {
-    /// A counter of the failed requests. Until the app shows it, nothing is known of failures, and no step passes.
+    /// A counter of the failed requests. Until the app shows it, nothing is known of failures, and no step passes. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), regex(pattern = "^[a-zA-Z_:][a-zA-Z0-9_:]*$"))]
     pub metric: Option<String>,
-    /// A label of the counter of requests.
+    /// A label of the counter of requests. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), regex(pattern = "^[a-zA-Z_][a-zA-Z0-9_]*$"))]
     pub label: Option<String>,
-    /// Regular expression (RE2) that the label's whole value matches where the requests failed: `5..|timeout`.
+    /// Regular expression (RE2) that the label's whole value matches where the requests failed: `5..|timeout`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub matches: Option<String>,

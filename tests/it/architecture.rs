@@ -212,7 +212,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         let entry = entry.unwrap();
         let path = entry.path();
         if entry.file_type().unwrap().is_dir() {
-            if !path.ends_with(".git") && !path.ends_with("target") {
+            // Made by git, cargo and npm, not written by hand.
+            if ![".git", "target", "node_modules", "dist"].iter().any(|made| path.ends_with(made)) {
                 files.extend(self::files(&path));
             }
         } else if !path.ends_with(".git") {

@@ -1,6 +1,6 @@
 //! The queries, written out. Every text from outside is escaped, and every selector carries the namespace.
 
-use super::super::convention::{Reading, rules};
+use crate::decide::analysis::convention::{Reading, rules};
 
 /// Label by which parts of an answer are told apart.
 pub const MARK: &str = "plimsoll";

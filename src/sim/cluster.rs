@@ -11,13 +11,14 @@ use std::rc::Rc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::apply::{applied, without};
 use super::scenario::Watch;
 use crate::api::{ProductionService, ProductionServiceStatus};
 use crate::decide::{Kind, ObjectKey, Pod};
 
 /// Why the API server refused a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub enum Refusal {
     /// The object is newer than what the writer has read.
     Conflict,
     /// There is none.
@@ -78,17 +79,28 @@ impl<T: Clone> Kept<T> {
 
 /// The API server.
 #[derive(Debug)]
-pub(super) struct Cluster {
+pub struct Cluster {
     versions: u64,
     uids: u64,
     service: Kept<Option<ProductionService>>,
     objects: Kept<BTreeMap<ObjectKey, Value>>,
+    /// What was applied last, by object: what of it is left out next time goes.
+    applied: BTreeMap<ObjectKey, Value>,
     pods: Kept<Vec<Pod>>,
 }
 
 impl Cluster {
-    pub(super) fn new() -> Self {
-        Self { versions: 0, uids: 0, service: Kept::new(None), objects: Kept::new(BTreeMap::new()), pods: Kept::new(Vec::new()) }
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            versions: 0,
+            uids: 0,
+            service: Kept::new(None),
+            objects: Kept::new(BTreeMap::new()),
+            applied: BTreeMap::new(),
+            pods: Kept::new(Vec::new()),
+        }
     }
 
     fn version(&mut self) -> String {
@@ -123,7 +135,8 @@ impl Cluster {
     }
 
     /// The objects.
-    pub(super) fn objects(&self) -> &BTreeMap<ObjectKey, Value> {
+    #[must_use]
+    pub fn objects(&self) -> &BTreeMap<ObjectKey, Value> {
         &self.objects.present
     }
 
@@ -176,7 +189,10 @@ impl Cluster {
     }
 
     /// Writes an object. With `metadata.uid` and `metadata.resourceVersion` they must be those of the live one; without, there must be none.
-    pub(super) fn apply(&mut self, key: &ObjectKey, mut body: Value, now: Timestamp) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// They are not. Nothing was written.
+    pub fn apply(&mut self, key: &ObjectKey, mut body: Value, now: Timestamp) -> Result<(), Refusal> {
         let named = |field: &str| body["metadata"][field].as_str().map(str::to_owned);
         match (self.objects().get(key), named("uid"), named("resourceVersion")) {
             (None, None, _) => {
@@ -185,7 +201,8 @@ impl Cluster {
                 body["metadata"]["creationTimestamp"] = now.to_string().into();
                 body["metadata"]["generation"] = 1.into();
             }
-            (None, Some(_), _) => return Err(Refusal::NotFound),
+            // The API server would create it, and the uid is not that of the new object.
+            (None, Some(_), _) => return Err(Refusal::Conflict),
             (Some(_), None, _) => return Err(Refusal::AlreadyExists),
             (Some(live), uid, version) => {
                 let live = &live["metadata"];
@@ -194,28 +211,57 @@ impl Cluster {
                 }
             }
         }
-        let version = self.version();
+        let wanted = body.clone();
         if let Some(live) = self.objects().get(key) {
-            body = merged(live, body);
+            body = merged(live, self.applied.get(key).unwrap_or(&Value::Null), &body);
         }
+        self.applied.insert(key.clone(), wanted);
         defaulted(key.kind, &mut body);
-        body["metadata"]["resourceVersion"] = version.into();
-        self.objects.change(now).insert(key.clone(), body);
+        self.put(key, body, now);
         Ok(())
     }
 
+    /// Takes away what JSON pointers name, if the object is still the one that was read. Returns its resourceVersion then.
+    ///
+    /// # Errors
+    /// It is not. Nothing was written.
+    pub fn remove(&mut self, key: &ObjectKey, read: (&str, &str), pointers: &[String], now: Timestamp) -> Result<String, Refusal> {
+        let Some(live) = self.objects().get(key) else { return Err(Refusal::NotFound) };
+        if live["metadata"]["uid"] != read.0 || live["metadata"]["resourceVersion"] != read.1 {
+            return Err(Refusal::Conflict);
+        }
+        let body = without(live.clone(), pointers);
+        self.put(key, body, now);
+        Ok(self.objects()[key]["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Stores an object, with a new resourceVersion if anything differs; the generation counts changes of the spec.
+    fn put(&mut self, key: &ObjectKey, mut body: Value, now: Timestamp) {
+        if let Some(live) = self.objects().get(key) {
+            body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
+            if *live == body {
+                return;
+            }
+            if live["spec"] != body["spec"] {
+                body["metadata"]["generation"] = (live["metadata"]["generation"].as_i64().unwrap_or(1) + 1).into();
+            }
+        }
+        body["metadata"]["resourceVersion"] = self.version().into();
+        self.objects.change(now).insert(key.clone(), body);
+    }
+
     /// What somebody else does to an object, without asking: a user's edit, a controller's status.
-    pub(super) fn edit(&mut self, key: &ObjectKey, now: Timestamp, edit: impl FnOnce(&mut Value)) {
+    pub fn edit(&mut self, key: &ObjectKey, now: Timestamp, edit: impl FnOnce(&mut Value)) {
         let Some(mut body) = self.objects().get(key).cloned() else { return };
         edit(&mut body);
-        if self.objects()[key] != body {
-            body["metadata"]["resourceVersion"] = self.version().into();
-            self.objects.change(now).insert(key.clone(), body);
-        }
+        self.put(key, body, now);
     }
 
     /// Deletes an object, if it is still the one that was read (`None`: whatever it is).
-    pub(super) fn delete(&mut self, key: &ObjectKey, read: Option<(&str, &str)>, now: Timestamp) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// It is not. Nothing was deleted.
+    pub fn delete(&mut self, key: &ObjectKey, read: Option<(&str, &str)>, now: Timestamp) -> Result<(), Refusal> {
         let Some(live) = self.objects().get(key) else { return Err(Refusal::NotFound) };
         let live = &live["metadata"];
         if let Some((uid, version)) = read
@@ -224,6 +270,7 @@ impl Cluster {
             return Err(Refusal::Conflict);
         }
         self.objects.change(now).remove(key);
+        self.applied.remove(key);
         Ok(())
     }
 
@@ -245,25 +292,14 @@ impl Cluster {
     }
 }
 
-/// Server-side apply with one owner: what is given replaces what was given before; others' labels and annotations, and status, stay.
-fn merged(live: &Value, mut body: Value) -> Value {
-    for field in ["labels", "annotations"] {
-        if let (Some(old), Some(new)) = (live["metadata"][field].as_object(), body["metadata"][field].as_object_mut()) {
-            for (name, value) in old {
-                new.entry(name).or_insert_with(|| value.clone());
-            }
-        }
-    }
-    for field in ["uid", "creationTimestamp"] {
+/// The live object after the apply: what the API server sets itself is not the writer's.
+fn merged(live: &Value, before: &Value, wanted: &Value) -> Value {
+    let mut body = applied(live, before, wanted);
+    for field in ["uid", "creationTimestamp", "generation"] {
         body["metadata"][field] = live["metadata"][field].clone();
     }
-    let generation = live["metadata"]["generation"].as_i64().unwrap_or(1) + i64::from(live["spec"] != body["spec"]);
-    body["metadata"]["generation"] = generation.into();
     if !live["status"].is_null() {
         body["status"] = live["status"].clone();
-    }
-    if !live["spec"]["clusterIP"].is_null() {
-        body["spec"]["clusterIP"] = live["spec"]["clusterIP"].clone();
     }
     body
 }

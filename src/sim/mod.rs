@@ -8,6 +8,7 @@
 //! Each part says when it has something to do next; the clock jumps to the earliest of these moments. After every step the invariants of
 //! `rollouts.md` are checked by code that shares nothing with `decide`.
 
+mod apply;
 mod cluster;
 mod demand;
 mod expectations;

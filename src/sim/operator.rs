@@ -290,7 +290,16 @@ fn carry_out(world: &mut World, write: &Write) -> Result<(), Refusal> {
     let before = super::invariants::Served::of(&world.cluster, &world.workloads, &world.name);
     let told = tell::write(&world.cluster, write);
     match write {
-        Write::Create { key, body } | Write::Apply { key, body, .. } => world.cluster.apply(key, body.clone(), now)?,
+        Write::Create { key, body } => world.cluster.apply(key, body.clone(), now)?,
+        Write::Apply { key, body, remove, .. } => {
+            let mut body = body.clone();
+            if !remove.is_empty() {
+                let seen = |field: &str| body["metadata"][field].as_str().unwrap_or_default().to_owned();
+                let version = world.cluster.remove(key, (&seen("uid"), &seen("resourceVersion")), remove, now)?;
+                body["metadata"]["resourceVersion"] = version.into();
+            }
+            world.cluster.apply(key, body, now)?;
+        }
         Write::Delete { key, uid, resource_version } => world.cluster.delete(key, Some((uid, resource_version)), now)?,
         Write::Scale { replicas } => {
             let Some(mut service) = world.cluster.service().cloned() else { return Err(Refusal::NotFound) };

@@ -94,9 +94,11 @@ level silence . cargo test --workspace --test cluster -- silence &
 rows+=($!)
 {
     # Without root these are counted as not run.
-    level node . cargo test --workspace --test node
+    level node . cargo test --workspace --test node -- --skip nestjs
     # The demo judges how fast its shop answers: nothing else shall run meanwhile.
     until [ -e "$work/cluster.end" ] && [ -e "$work/silence.end" ]; do sleep 1; done
+    # Nor how fast a Node app answers.
+    level node-nestjs . cargo test --workspace --test node -- nestjs
     level demo . cargo test --workspace --test users_cluster
     if root; then level bed-node . cargo test --workspace --test real_node; fi
 } &
@@ -111,6 +113,7 @@ show bed "the test bed itself, control plane and gateway"
 show cluster "a real control plane with fake nodes"
 show silence "what 200 settled services cost their API server"
 show node "pods that really run, crash and are killed"
+show node-nestjs "three bad versions and a good one of the NestJS app"
 show demo "the demo in a user's cluster"
 if root; then show bed-node "the test bed itself, real node"; else summary+=("$(printf '%-12s     0 run: a real node needs root' bed-node)"); fi
 

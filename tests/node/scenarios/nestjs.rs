@@ -58,7 +58,8 @@ fn service(image: &str, environment: &Value) -> Value {
             "ports": [{ "name": "http", "port": 8080 }, { "name": "metrics", "port": 9464 }],
             "replicas": 2,
             "resources": { "requests": { "cpu": "50m", "memory": "64Mi" }, "limits": { "memory": "160Mi" } },
-            "health": { "readiness": { "httpGet": { "path": "/health/ready" }, "periodSeconds": 1 } },
+            // A second is not enough for Node where the machine is busy with other tests.
+            "health": { "readiness": { "httpGet": { "path": "/health/ready" }, "periodSeconds": 2, "timeoutSeconds": 10 } },
             "observability": { "metrics": { "port": "metrics" } },
             "objectives": [
                 { "name": "availability", "errorRate": { "atMost": "1%" } },

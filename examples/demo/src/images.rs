@@ -80,10 +80,23 @@ pub fn push_operator(cluster: &Cluster, program: &Path) -> Result<Pinned> {
 /// # Errors
 /// When the registry refuses it.
 pub fn push_shop(cluster: &Cluster, image: Image, version: &str, environment: &[(&str, &str)]) -> Result<String> {
-    let image = environment.iter().fold(image.user(USER), |image, (name, value)| image.environment(name, value));
     let name = cluster.image(&format!("shop:{version}"));
-    image.push(&name)?;
+    with(image, environment).push(&name)?;
     Ok(name)
+}
+
+/// Pushes another version of a shop that was pushed as `base`: the same files.
+///
+/// # Errors
+/// When the registry refuses it.
+pub fn push_next_shop(cluster: &Cluster, base: &str, image: Image, version: &str, environment: &[(&str, &str)]) -> Result<String> {
+    let name = cluster.image(&format!("shop:{version}"));
+    with(image, environment).push_over(base, &name)?;
+    Ok(name)
+}
+
+fn with(image: Image, environment: &[(&str, &str)]) -> Image {
+    environment.iter().fold(image.user(USER), |image, (name, value)| image.environment(name, value))
 }
 
 /// The shop's image, without a user.

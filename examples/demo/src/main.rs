@@ -142,16 +142,16 @@ async fn push(cluster: &plimsoll_demo::cluster::Cluster) -> Result<Pushed> {
     let cluster = cluster.clone();
     let push = async {
         tokio::task::spawn_blocking(move || -> Result<_> {
-            let shop = |version: &str, environment: &[(&str, &str)]| {
-                let image = match &nestjs {
-                    Some(app) => nestjs::image(app, version).environment("METRICS_PORT", "8080"),
-                    None => images::shop(&apps, version),
-                };
-                images::push_shop(&cluster, image, version, environment)
+            let shop = |version: &str| match &nestjs {
+                Some(app) => nestjs::image(app, version).environment("METRICS_PORT", "8080"),
+                None => images::shop(&apps, version),
             };
+            let first = images::push_shop(&cluster, shop("1"), "1", &[])?;
+            let second = images::push_next_shop(&cluster, &first, shop("2"), "2", &[("FAIL_PERCENT", "5")])?;
+            let third = images::push_next_shop(&cluster, &first, shop("3"), "3", &[])?;
             Ok(Pushed {
                 operator: images::push_operator(&cluster, &operator)?,
-                shop: [shop("1", &[])?, shop("2", &[("FAIL_PERCENT", "5")])?, shop("3", &[])?],
+                shop: [first, second, third],
                 load: images::push_load(&cluster, &apps)?,
             })
         })

@@ -108,8 +108,16 @@ impl Image {
         let crane = Part::Node.program("crane")?;
         host::run_command(Command::new(&crane).args(["append", "--new_tag", reference, "--new_layer"]).arg(&layer))
             .with_context(|| format!("cannot push {reference}"))?;
-        let mut mutate = Command::new(&crane);
-        mutate.args(["mutate", reference, "--tag", reference, "--set-platform", platform()]);
+        self.push_over(reference, reference)
+    }
+
+    /// Pushes the files of `base`, which was pushed before, with this image's entrypoint, user and environment. No file is sent again.
+    ///
+    /// # Errors
+    /// When crane is not built or the registry refuses.
+    pub fn push_over(&self, base: &str, reference: &str) -> Result<()> {
+        let mut mutate = Command::new(Part::Node.program("crane")?);
+        mutate.args(["mutate", base, "--tag", reference, "--set-platform", platform()]);
         for word in &self.entrypoint {
             mutate.args(["--entrypoint", word]);
         }

@@ -11,7 +11,7 @@ use plimsoll_demo::cluster::Cluster;
 use plimsoll_demo::diagnosis::diagnose;
 use plimsoll_demo::images::{self, Apps};
 use plimsoll_demo::install::Release;
-use plimsoll_demo::nestjs;
+use plimsoll_demo::{nestjs, wait};
 use plimsoll_demo::service::{Service, Watch};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -54,6 +54,8 @@ pub enum Turn {
     Alone,
 }
 
+/// The scenarios' namespaces. The operator serves no others, so that the demo may bring its own into the same cluster.
+static NAMESPACES: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
 /// Started by the first scenario that runs, so that listing starts nothing. An error is everybody's.
 static WORLD: OnceLock<Result<World, String>> = OnceLock::new();
 
@@ -67,6 +69,7 @@ pub fn end() {
 
 /// A scenario as a test. Its namespace is called as it is.
 pub fn scenario<F: Future<Output = Result<()>>>(name: &'static str, turn: Turn, run: impl FnOnce(Place) -> F + Send + 'static) -> Trial {
+    NAMESPACES.lock().unwrap().push(name);
     Trial::test(name.replace('-', "_"), move || {
         let world = WORLD.get_or_init(|| start().map_err(|error| format!("{error:#}"))).as_ref().map_err(Failed::from)?;
         world.runtime.block_on(async {
@@ -75,13 +78,13 @@ pub fn scenario<F: Future<Output = Result<()>>>(name: &'static str, turn: Turn, 
                 Turn::Alone => (None, Some(world.turn.write().await)),
             };
             let place = Place { namespace: name, shared: world.shared.clone() };
-            let result = async { run(place.create().await?).await }.await;
+            let result = run(place.clone()).await;
             let told = match &result {
                 Ok(()) => String::new(),
                 Err(_) => diagnose(&place.shared.cluster, &place.shared.release, &[name]).await,
             };
             // Its pods would take processor time from the others.
-            place.remove().await?;
+            place.clear().await?;
             result.map_err(|error| Failed::from(format!("{error:#}\n{told}")))
         })
     })
@@ -95,8 +98,13 @@ fn start() -> Result<World> {
         let folder = PathBuf::from(OPERATOR).with_file_name("demo-apps");
         let (apps, nestjs) = (images::build_apps(&folder)?, nestjs::build(&folder)?);
         let operator = images::push_operator(&cluster, OPERATOR.as_ref())?;
-        let release = Release { name: "plimsoll".into(), namespace: "plimsoll-system".into(), serves: Vec::new() };
-        cluster.apply("default", &namespace(&release.namespace)).await?;
+        let namespaces = NAMESPACES.lock().unwrap().clone();
+        let serves = namespaces.iter().map(|&name| name.to_owned()).collect();
+        let release = Release { name: "plimsoll".into(), namespace: "plimsoll-system".into(), serves, watch_nodes: true };
+        // Only a bed that was attached to has one of an earlier run.
+        release.uninstall(&cluster).await?;
+        let all: Vec<_> = namespaces.into_iter().chain([release.namespace.as_str()]).map(namespace).collect();
+        cluster.apply("default", &json!({ "apiVersion": "v1", "kind": "List", "items": all }).to_string()).await?;
         release.install(&cluster, &operator).await?;
         let (shop, load) = (images::push_shop(&cluster, images::shop(&apps, "1"), "1", &[])?, images::push_load(&cluster, &apps)?);
         anyhow::Ok((bed, Shared { cluster, release, apps, nestjs, shop, load }))
@@ -104,9 +112,9 @@ fn start() -> Result<World> {
     Ok(World { runtime, bed: Mutex::new(Some(bed)), shared, turn: RwLock::new(()) })
 }
 
-fn namespace(name: &str) -> String {
+fn namespace(name: &str) -> Value {
     let labels = json!({ "pod-security.kubernetes.io/enforce": "restricted" });
-    json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } }).to_string()
+    json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } })
 }
 
 /// A scenario's namespace.
@@ -119,13 +127,12 @@ pub struct Place {
 }
 
 impl Place {
-    async fn create(&self) -> Result<Self> {
-        self.shared.cluster.apply("default", &namespace(self.namespace)).await?;
-        Ok(self.clone())
-    }
-
-    async fn remove(&self) -> Result<()> {
-        self.shared.cluster.kubectl(&["delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=240s"]).await.map(drop)
+    /// Takes away what is here; the namespace stays, and the operator's rights in it.
+    async fn clear(&self) -> Result<()> {
+        let cluster = &self.shared.cluster;
+        cluster.kubectl(&["delete", "productionservices,pods", "--all", "--namespace", self.namespace, "--timeout=240s"]).await?;
+        let gone = async || self.field(&["pods"], "{.items[*].metadata.name}").await.is_empty().then_some(());
+        wait::until("no pod is left", Duration::from_secs(240), gone).await
     }
 
     /// `kubectl apply`.

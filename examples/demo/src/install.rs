@@ -19,6 +19,8 @@ pub struct Release {
     pub namespace: String,
     /// The namespaces that it serves; empty: all.
     pub serves: Vec<String>,
+    /// Where `serves` names namespaces: whether it watches nodes all the same. They are the whole cluster's.
+    pub watch_nodes: bool,
 }
 
 impl Release {
@@ -31,6 +33,7 @@ impl Release {
         let repository = format!("image.repository={}", operator.repository);
         let digest = format!("image.digest={}", operator.digest);
         let namespaces = format!("namespaces={{{}}}", self.serves.join(","));
+        let nodes = format!("watchNodes={}", self.watch_nodes);
         // A CRD that is there already belongs to whoever installed it.
         let crd = format!("crds.install={}", !crd_exists(cluster).await);
         let mut arguments = vec!["install", &self.name, &chart, "--namespace", &self.namespace];
@@ -38,7 +41,7 @@ impl Release {
             arguments.extend(["--set", value]);
         }
         if !self.serves.is_empty() {
-            arguments.extend(["--set", &namespaces]);
+            arguments.extend(["--set", &namespaces, "--set", &nodes]);
         }
         arguments.extend(["--wait", "--timeout=300s"]);
         cluster.helm(&arguments).await.context("the operator is not installed").map(drop)

@@ -102,6 +102,7 @@ impl Ground {
             name: name.to_owned(),
             namespace: namespace.to_owned(),
             serves: serves.iter().map(|&name| name.to_owned()).collect(),
+            watch_nodes: false,
         };
         // In a cluster that others use, the operator sees the demo's namespace and nothing else.
         let guest = release("plimsoll-demo", "plimsoll-demo-operator", &[NAMESPACE]);
@@ -179,16 +180,24 @@ async fn remove_leftovers(cluster: &Cluster, release: &Release, namespaces: &[&s
     .await
 }
 
-/// Two operators would fight over the demo's app.
+/// Two operators would fight over the demo's app; one that serves other namespaces only is no matter.
 async fn refuse_others(cluster: &Cluster) -> Result<()> {
-    let names = "--output=jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}";
+    let shown = "--output=jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {.spec.template.spec.containers[*].args}{'\\n'}{end}";
     let arguments =
-        ["get", "deployments", "--all-namespaces", "--selector=app.kubernetes.io/name=plimsoll,app.kubernetes.io/managed-by=Helm", names];
-    let others = cluster.kubectl(&arguments).await.context("cannot see whether plimsoll runs in this cluster already")?;
-    if !others.trim().is_empty() {
-        bail!("plimsoll runs in this cluster already ({}): it and the demo's would fight over the demo's app", others.trim());
+        ["get", "deployments", "--all-namespaces", "--selector=app.kubernetes.io/name=plimsoll,app.kubernetes.io/managed-by=Helm", shown];
+    let found = cluster.kubectl(&arguments).await.context("cannot see whether plimsoll runs in this cluster already")?;
+    let others: Vec<_> = found.lines().filter_map(|line| line.split_once(' ')).filter(|(_, arguments)| serves(arguments, NAMESPACE)).collect();
+    if let Some((name, _)) = others.first() {
+        bail!("plimsoll runs in this cluster already ({name}): it and the demo's would fight over the demo's app");
     }
     Ok(())
+}
+
+/// Whether an operator with these arguments (a JSON list, as kubectl prints it) serves the namespace.
+fn serves(arguments: &str, namespace: &str) -> bool {
+    let arguments: Vec<String> = serde_json::from_str(arguments).unwrap_or_default();
+    let namespaces = arguments.iter().find_map(|argument| argument.strip_prefix("--watch-namespaces="));
+    namespaces.is_none_or(|namespaces| namespaces.split(',').any(|name| name == namespace))
 }
 
 fn namespace_manifest(name: &str) -> String {
@@ -215,4 +224,23 @@ fn running_bed() -> Result<Option<Bed>> {
     let Ok(description) = Description::load(directory.trim().as_ref()) else { return Ok(None) };
     let usable = description.is_held() && description.real_node;
     usable.then(|| Bed::attach(&description.kubeconfig)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_serves_what_it_was_told_or_everything() {
+        let cases = [
+            // why                          arguments                                             serves
+            ("it serves all namespaces", r#"["run","--log-format=json"]"#, true),
+            ("it serves the demo's", r#"["run","--watch-namespaces=shop,plimsoll-demo"]"#, true),
+            ("it serves others only", r#"["run","--watch-namespaces=shop,plimsoll-demo-2"]"#, false),
+            ("nothing is known of it", "", true),
+        ];
+        for (why, arguments, expected) in cases {
+            assert_eq!(serves(arguments, NAMESPACE), expected, "{why}");
+        }
+    }
 }

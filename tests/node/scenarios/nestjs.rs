@@ -11,46 +11,69 @@ use crate::world::{Place, says};
 /// Requests a second. Every one on a connection of its own.
 const RATE: u32 = 40;
 
-/// Not run where npm is not there: the app cannot be built.
-pub async fn bad_versions_go_back_and_a_good_one_is_promoted(place: Place) -> Result<()> {
-    let Some(app) = &place.shared.nestjs else {
-        eprintln!("not run: the NestJS app needs node and npm");
-        return Ok(());
-    };
-    let image = place.shared.cluster.image("checkout:1");
-    let build = nestjs::image(app, "1").user("65532:65532");
-    let pushed = image.clone();
-    tokio::task::spawn_blocking(move || build.push(&pushed)).await.context("pushing panicked")??;
+const OOM_KILLED: &str = "OOMKilled";
 
-    place.apply(&service(&image, &json!([]))).await?;
-    let stable = place.settled("Stable", DEPLOYED).await?.status.stable.revision;
-    load::start(&place.shared.cluster, place.namespace, &place.shared.load, RATE).await?;
-
-    let bad = [
-        (json!([{ "name": "FAIL_PERCENT", "value": "10" }]), &["requests failed"][..]),
-        (json!([{ "name": "BLOCK_PERCENT", "value": "10" }, { "name": "BLOCK_MS", "value": "300" }]), &["took over 250 ms"]),
-        (json!([{ "name": "LEAK_MIB_PER_SECOND", "value": "12" }]), &["OOMKilled"]),
-    ];
-    for (environment, words) in bad {
-        let before = summary(&place).await?;
-        place.apply(&service(&image, &environment)).await?;
-        let after = place.settled("RolledBack", DECIDED).await?;
-        says(&after.status.message, words)?;
-        ensure!(after.status.stable.revision == stable, "stable has changed: {}", after.status.message);
-        // A pod that is killed for its memory answers nobody until Kubernetes has noticed.
-        if words != ["OOMKilled"] {
-            all_answered(&before, &summary(&place).await?)?;
-        }
-    }
+/// A tenth of the requests fails: back by the share of failures. Then a good version goes through.
+pub async fn errors_go_back_and_a_good_version_is_promoted(place: Place) -> Result<()> {
+    let Some(app) = App::deploy(&place).await? else { return Ok(()) };
+    app.goes_back("FAIL_PERCENT=10", "requests failed").await?;
 
     let before = summary(&place).await?;
-    place.apply(&service(&image, &json!([{ "name": "VERSION", "value": "2" }]))).await?;
+    place.apply(&service(&app.image, "VERSION=2")).await?;
     let promoted = place.settled("Stable", DECIDED).await?;
-    ensure!(promoted.status.stable.revision != stable, "the good version was not promoted: {}", promoted.status.message);
+    ensure!(promoted.status.stable.revision != app.stable, "the good version was not promoted: {}", promoted.status.message);
     let after = summary(&place).await?;
     all_answered(&before, &after)?;
     ensure!(after.version("2").ok > 0 && after.version("2").failed == 0, "the good version's requests: {:?}", after.version("2"));
     Ok(())
+}
+
+/// A tenth of the requests blocks the event loop, and whatever waits behind them is slow as well.
+pub async fn a_blocked_event_loop_goes_back(place: Place) -> Result<()> {
+    let Some(app) = App::deploy(&place).await? else { return Ok(()) };
+    app.goes_back("BLOCK_PERCENT=10 BLOCK_MS=300", "took over 250 ms").await
+}
+
+/// Memory that only grows, up to the kill.
+pub async fn a_leak_goes_back(place: Place) -> Result<()> {
+    let Some(app) = App::deploy(&place).await? else { return Ok(()) };
+    app.goes_back("LEAK_MIB_PER_SECOND=12", OOM_KILLED).await
+}
+
+/// The app as it should be, under load.
+struct App<'a> {
+    place: &'a Place,
+    image: String,
+    stable: String,
+}
+
+impl<'a> App<'a> {
+    /// Not run where npm is not there: the app cannot be built.
+    async fn deploy(place: &'a Place) -> Result<Option<Self>> {
+        let Some(app) = &place.shared.nestjs else {
+            eprintln!("not run: the NestJS app needs node and npm");
+            return Ok(None);
+        };
+        let image = place.shared.cluster.image(&format!("{}:1", place.namespace));
+        let build = nestjs::image(app, "1").user("65532:65532");
+        let pushed = image.clone();
+        tokio::task::spawn_blocking(move || build.push(&pushed)).await.context("pushing panicked")??;
+        place.apply(&service(&image, "")).await?;
+        let stable = place.settled("Stable", DEPLOYED).await?.status.stable.revision;
+        load::start(&place.shared.cluster, place.namespace, &place.shared.load, RATE).await?;
+        Ok(Some(Self { place, image, stable }))
+    }
+
+    /// A version with these variables goes back with this word, and nobody waits in vain for an answer.
+    async fn goes_back(&self, environment: &str, word: &str) -> Result<()> {
+        let before = summary(self.place).await?;
+        self.place.apply(&service(&self.image, environment)).await?;
+        let after = self.place.settled("RolledBack", DECIDED).await?;
+        says(&after.status.message, &[word])?;
+        ensure!(after.status.stable.revision == self.stable, "stable has changed: {}", after.status.message);
+        // A pod that is killed for its memory answers nobody until Kubernetes has noticed.
+        if word == OOM_KILLED { Ok(()) } else { all_answered(&before, &summary(self.place).await?) }
+    }
 }
 
 async fn summary(place: &Place) -> Result<Summary> {
@@ -65,7 +88,9 @@ fn all_answered(before: &Summary, after: &Summary) -> Result<()> {
 }
 
 /// `examples/apps/nestjs/checkout.yaml` in a hurry; called shop, because that is what the load asks for.
-fn service(image: &str, environment: &Value) -> Value {
+fn service(image: &str, environment: &str) -> Value {
+    let variable = |(name, value): (&str, &str)| json!({ "name": name, "value": value });
+    let environment: Vec<Value> = environment.split(' ').filter_map(|word| word.split_once('=')).map(variable).collect();
     json!({
         "apiVersion": "plimsoll.dev/v1alpha1",
         "kind": "ProductionService",

@@ -127,6 +127,8 @@ impl Auditor {
         }
         let empty = expected::replicas(&service.spec) == Some(0);
         match (&old.progress, &new.progress) {
+            // What is left over when the memory was lost may be taken back at once.
+            (None, Some(begun)) if forgotten && begun.stage == Stage::RollingBack => self.candidate = Some(begun.revision.clone()),
             (None, Some(begun)) => self.begun(now, begun, new.stable.is_some(), empty),
             (Some(before), Some(after)) if before.id == after.id => {
                 let fresh = new.commands.iter().find(|latched| latched.revision == after.revision && !old.commands.contains(latched));
@@ -331,11 +333,15 @@ impl Auditor {
     }
 
     /// Everything has come to rest: what stands there is what shall stand there.
-    pub(super) fn at_end(&mut self, now: Timestamp, cluster: &Cluster) {
+    pub(super) fn at_end(&mut self, now: Timestamp, cluster: &Cluster, workloads: &Workloads) {
         let Some(service) = cluster.service() else { return };
         let Some(status) = &service.status else { return self.violated(now, "12 the desired state is reached", "no status") };
         let (Some(memory), Some(replicas)) = (&status.rollout, expected::replicas(&service.spec)) else { return };
         if !matches!(status.phase, Some(Phase::Stable | Phase::RolledBack)) {
+            return;
+        }
+        // Where stable lacks pods (a node is lost for good), another revision may go on serving in their place.
+        if memory.stable.as_deref().is_some_and(|stable| i32::try_from(workloads.ready(stable)).is_ok_and(|ready| ready < replicas)) {
             return;
         }
         for (key, body) in cluster.objects().iter().filter(|(key, _)| key.kind == Kind::Deployment) {

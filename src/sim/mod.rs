@@ -186,7 +186,7 @@ impl<'a> Run<'a> {
     fn close(mut self, zero: Timestamp) -> Report {
         let world = &mut self.world;
         if self.settled {
-            world.auditor.at_end(world.now, &world.cluster);
+            world.auditor.at_end(world.now, &world.cluster, &world.workloads);
         }
         let service = world.cluster.service().cloned();
         let status = service.as_ref().and_then(|service| service.status.clone()).unwrap_or_default();

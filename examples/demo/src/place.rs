@@ -182,11 +182,13 @@ async fn remove_leftovers(cluster: &Cluster, release: &Release, namespaces: &[&s
 
 /// Two operators would fight over the demo's app; one that serves other namespaces only is no matter.
 async fn refuse_others(cluster: &Cluster) -> Result<()> {
-    let shown = "--output=jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {.spec.template.spec.containers[*].args}{'\\n'}{end}";
+    let shown =
+        "--output=jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {.spec.template.spec.containers[*].args}{'\\n'}{end}";
     let arguments =
         ["get", "deployments", "--all-namespaces", "--selector=app.kubernetes.io/name=plimsoll,app.kubernetes.io/managed-by=Helm", shown];
     let found = cluster.kubectl(&arguments).await.context("cannot see whether plimsoll runs in this cluster already")?;
-    let others: Vec<_> = found.lines().filter_map(|line| line.split_once(' ')).filter(|(_, arguments)| serves(arguments, NAMESPACE)).collect();
+    let others: Vec<_> =
+        found.lines().filter_map(|line| line.split_once(' ')).filter(|(_, arguments)| serves(arguments, NAMESPACE)).collect();
     if let Some((name, _)) = others.first() {
         bail!("plimsoll runs in this cluster already ({name}): it and the demo's would fight over the demo's app");
     }

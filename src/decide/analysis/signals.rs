@@ -16,8 +16,11 @@ use words::{IMAGE_REMEDY, MEMORY_REMEDY, USER_REMEDY};
 const GRACE: SignedDuration = SignedDuration::from_secs(60);
 /// How long half of the pods may be unready.
 const READINESS_GRACE: SignedDuration = SignedDuration::from_secs(10);
-/// Stable's restarts count for so long.
+/// The candidate's restarts and kills are of interest for so long.
 const LATELY: SignedDuration = SignedDuration::from_mins(5);
+/// Stable's speak for the candidate for longer: what hits both does not hit both at the same second, and must not look like the candidate's own
+/// when stable's part of it is just too old.
+const LATELY_ON_STABLE: SignedDuration = SignedDuration::from_mins(10);
 /// Restarts, or kills, of the candidate that are no accident.
 const REPEATED: u32 = 2;
 
@@ -68,7 +71,7 @@ pub struct Signal {
     pub outcome: Outcome,
     /// One sentence with numbers, and the remedy where there is one.
     pub sentence: String,
-    /// When time alone would make it a Fail.
+    /// When time alone would make it a Fail, or end it.
     pub wake: Option<Timestamp>,
 }
 
@@ -167,27 +170,30 @@ impl Sides<'_> {
     fn out_of_memory(&self) -> Option<Signal> {
         let killed = |container: &ContainerState| container.last_end.as_ref().is_some_and(|end| end.reason == "OOMKilled");
         let kills: u32 = self.candidate.containers().filter(|(_, container)| killed(container)).map(|(_, container)| ends(container)).sum();
-        if kills == 0 {
+        let concerned = self.candidate.count(|container| killed(container) && self.ended_within(LATELY, container));
+        if concerned == 0 {
             return None;
         }
-        let concerned = self.candidate.count(killed);
-        let stable = self.stable.count(|container| killed(container) && self.ended_lately(container));
+        let stable = self.stable.count(|container| killed(container) && self.ended_within(LATELY_ON_STABLE, container));
         let what = format!(
             "{kills} {} for memory (OOMKilled) {}; {MEMORY_REMEDY}",
             words::plural(kills as usize, "kill"),
             self.in_pods(concerned)
         );
-        Some(self.signal(SignalKind::OutOfMemory, (concerned, stable), &what, kills >= REPEATED, None))
+        Some(self.signal(SignalKind::OutOfMemory, (concerned, stable), &what, kills >= REPEATED, self.forgotten_at(killed)))
     }
 
     fn crash_loop(&self) -> Option<Signal> {
         let backs_off = |container: &ContainerState| words::waits_for(container, &["CrashLoopBackOff"]);
         let restarts: u32 = self.candidate.containers().map(|(_, container)| container.restarts).sum();
-        let concerned = self.candidate.count(|container| container.restarts > 0 || backs_off(container));
+        let restarted = |container: &ContainerState| container.restarts > 0;
+        let lately =
+            |within, container: &ContainerState| backs_off(container) || (restarted(container) && self.ended_within(within, container));
+        let concerned = self.candidate.count(|container| lately(LATELY, container));
         if concerned == 0 {
             return None;
         }
-        let stable = self.stable.count(|container| backs_off(container) || (container.restarts > 0 && self.ended_lately(container)));
+        let stable = self.stable.count(|container| lately(LATELY_ON_STABLE, container));
         let how = self
             .candidate
             .containers()
@@ -195,7 +201,7 @@ impl Sides<'_> {
             .find_map(|(_, container)| words::how_it_ended(container));
         let how = how.map_or_else(String::new, |how| format!(" ({how})"));
         let what = format!("{restarts} {} {}{how}", words::plural(restarts as usize, "restart"), self.in_pods(concerned));
-        Some(self.signal(SignalKind::CrashLoop, (concerned, stable), &what, restarts >= REPEATED, None))
+        Some(self.signal(SignalKind::CrashLoop, (concerned, stable), &what, restarts >= REPEATED, self.forgotten_at(restarted)))
     }
 
     fn config_error(&self, memory: &mut SignalMemory) -> Option<Signal> {
@@ -247,9 +253,19 @@ impl Sides<'_> {
         Some(self.signal(SignalKind::ReadinessLost, (concerned, lost(&self.stable)), &what, due, wake))
     }
 
-    fn ended_lately(&self, container: &ContainerState) -> bool {
+    fn ended_within(&self, span: SignedDuration, container: &ContainerState) -> bool {
         // An end without a time is taken to be recent: that can only hold a rollout, never fail one.
-        container.last_end.as_ref().is_none_or(|end| end.at.is_none_or(|at| self.now.duration_since(at) <= LATELY))
+        container.last_end.as_ref().is_none_or(|end| end.at.is_none_or(|at| self.now.duration_since(at) <= span))
+    }
+
+    /// When the latest end of such a container of the candidate stops to be of interest: a rollout is not held by it for ever.
+    fn forgotten_at(&self, concerned: impl Fn(&ContainerState) -> bool) -> Option<Timestamp> {
+        let ends = self
+            .candidate
+            .containers()
+            .filter(|(_, container)| concerned(container))
+            .filter_map(|(_, container)| container.last_end.as_ref()?.at);
+        ends.max()?.saturating_add(LATELY + SignedDuration::from_secs(1)).ok()
     }
 }
 

@@ -68,10 +68,14 @@ pub fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts) ->
     let (now_stable, now_candidate) = (facts.deployed(stable), facts.deployed(candidate));
     let (asked_stable, asked_candidate) = (now_stable.asked.unwrap_or(0), now_candidate.asked.unwrap_or(0));
     let required = plan.replicas;
-    let serves = |winner: &str, its: Deployed, loser: &str, other: Deployed| match (its.ready, other.ready) {
+    let serves = |winner: &str, its: Deployed, loser: &str, other: Deployed, least: i32| match (its.ready, other.ready) {
         // Unless it has lost every pod meanwhile and the other revision still has some.
         (0, 1..) if plan.switches() => Front::One(loser.to_owned()),
         (0, 1..) => Front::All,
+        // What was given to both, or back, is taken from the other one when the winner can carry it.
+        (ready, 1..) if ready < least && facts.front != Some(Front::One(winner.to_owned())) => {
+            facts.front.clone().unwrap_or_else(|| Front::One(winner.to_owned()))
+        }
         _ => Front::One(winner.to_owned()),
     };
     let (stable_pods, candidate_pods, front) = match (progress.stage, &progress.cause) {
@@ -83,7 +87,7 @@ pub fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts) ->
             let stable_pods =
                 grow_or_shrink(asked_stable, shape.stable, room.max(required - now_candidate.ready), required - now_candidate.ready);
             let front = match progress.stage {
-                Stage::Baking if plan.switches() => serves(candidate, now_candidate, stable, now_stable),
+                Stage::Baking if plan.switches() => serves(candidate, now_candidate, stable, now_stable, required),
                 // Nobody meets what has not been let through, whatever has become of stable.
                 _ if plan.switches() => Front::One(stable.to_owned()),
                 _ => Front::All,
@@ -99,8 +103,8 @@ pub fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts) ->
             let other = if plan.switches() { Front::One(stable.to_owned()) } else { Front::All };
             (required.max(asked_stable), left, kept.unwrap_or(other))
         }
-        (Stage::Draining, Some(_)) => (required, now_candidate.asked, serves(stable, now_stable, candidate, now_candidate)),
-        (Stage::Draining, None) => (asked_stable, Some(required), serves(candidate, now_candidate, stable, now_stable)),
+        (Stage::Draining, Some(_)) => (required, now_candidate.asked, serves(stable, now_stable, candidate, now_candidate, 1)),
+        (Stage::Draining, None) => (asked_stable, Some(required), serves(candidate, now_candidate, stable, now_stable, required)),
     };
     let mut target = Target { front, ..Target::default() };
     let shown = plan.switches() && progress.ready_high_water > 0 && progress.cause.is_none() && progress.stage != Stage::Draining;

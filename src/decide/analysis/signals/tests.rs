@@ -69,7 +69,9 @@ fn example_30_restarts() {
     assert_eq!((signals[0].kind, signals[0].outcome), (SignalKind::CrashLoop, Outcome::Hold));
     assert!(signals[0].sentence.ends_with("; on a11ce0ffee as well, in 5 of 10 pods"), "{}", signals[0].sentence);
     // What happened to stable an hour ago excuses nobody.
-    let signals = look(&pods, 3600, &mut SignalMemory::default());
+    let mut later = pods.clone();
+    later[0].containers[0] = ended("Error", 2, 3590);
+    let signals = look(&later, 3600, &mut SignalMemory::default());
     assert_eq!(signals[0].outcome, Outcome::Fail);
     // Pods on nodes that are not ready count on neither side.
     for pod in &mut pods {
@@ -87,6 +89,23 @@ fn one_restart_is_an_accident_and_drained_pods_do_not_count() {
     assert_eq!(outcomes(&pods), [(SignalKind::CrashLoop, Outcome::Fail)]);
     pods[1].disrupted = true;
     assert_eq!(outcomes(&pods), [(SignalKind::CrashLoop, Outcome::Hold)]);
+}
+
+#[test]
+fn what_hit_both_is_never_the_candidates_own_and_is_forgotten() {
+    for (reason, kind) in [("Error", SignalKind::CrashLoop), ("OOMKilled", SignalKind::OutOfMemory)] {
+        let mut pods = both(2, 2);
+        // Stable's pods end some seconds before the candidate's.
+        for (index, second) in [(0, -2), (1, -2), (2, -40), (3, -40)] {
+            pods[index].containers[0] = ended(reason, 1, second);
+        }
+        for second in 0..=298 {
+            let signal = look(&pods, second, &mut SignalMemory::default()).into_iter().find(|signal| signal.kind == kind);
+            let signal = signal.unwrap_or_else(|| panic!("no {kind:?} at {second}"));
+            assert_eq!((signal.outcome, signal.wake), (Outcome::Hold, Some(at(299))), "{kind:?} at {second}");
+        }
+        assert_eq!(look(&pods, 299, &mut SignalMemory::default()), [], "{kind:?}");
+    }
 }
 
 #[test]

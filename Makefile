@@ -5,7 +5,7 @@ BED    = $(CARGO) run --quiet --package plimsoll-bed --
 CRD    = crds/plimsoll.dev_productionservices.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bed bed-down bench crds image requirements
+.PHONY: help demo test check bed bed-down seeds bench crds image requirements
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ bed: requirements ## start a cluster and leave it running; prints the KUBECONFIG
 
 bed-down: ## take that cluster away
 	@$(BED) down
+
+seeds: requirements ## services, versions and faults dealt out by 20 000 seeds, and planted bugs, against the invariants (SEEDS=500000: a million)
+	@SEEDS=$(or $(SEEDS),10000) $(CARGO) test --release --test it -- invariants planted --nocapture
 
 bench: requirements ## what deciding, judging and reading metrics cost, as ratios
 	$(CARGO) bench --bench decide

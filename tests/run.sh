@@ -2,7 +2,8 @@
 # Runs every test, level by level, and says how many ran at each. The last line is "N passed, N failed"; fails if anything failed.
 #
 # Most tests wait for a cluster most of the time, so rows of levels run side by side: one with the real node, of which a machine has one,
-# one that listens to a settled cluster, and one with all the rest. What they print is shown level by level, as if one ran after the other.
+# one that listens to a settled cluster, one that computes, and one with all the rest. What they print is shown level by level, as if one
+# ran after the other.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -125,7 +126,7 @@ bed_tests() { tests control_plane; local status=$?; tests gateway && return "$st
 {
     renice --priority 10 --pid "$BASHPID" >/dev/null
     level unit . tests unit
-    level integration . tests it
+    level integration . tests it --skip invariants --skip planted
     level apps examples/apps go test -v ./...
     level grpc-app examples/apps/grpcshop go test -v ./...
     if node_and_npm; then level nestjs examples/apps/nestjs npm_test; fi
@@ -136,6 +137,11 @@ rows+=($!)
 {
     renice --priority 10 --pid "$BASHPID" >/dev/null
     level silence . tests cluster silence
+} &
+rows+=($!)
+{
+    renice --priority 15 --pid "$BASHPID" >/dev/null
+    level seeds . make --no-print-directory seeds
 } &
 rows+=($!)
 # Without root these are counted as not run.
@@ -151,13 +157,14 @@ rows+=($!)
 rows+=($!)
 
 show unit "tables, properties, worked examples; no I/O"
-show integration "timelines, invariants, definition, chart, command line"
+show integration "timelines, definition, chart, command line"
 show apps "the demo's own programs"
 show grpc-app "its gRPC variant"
 if node_and_npm; then show nestjs "the NestJS app"; else summary+=("$(printf '%-12s     0 run: the NestJS app needs node and npm' nestjs)"); fi
 show bed "the test bed itself, control plane and gateway"
 show cluster "a real control plane with fake nodes"
 show silence "what 200 settled services cost their API server"
+show seeds "20 000 simulated runs with faults, and the bugs that the invariants have to catch"
 show node "pods that really run, crash and are killed"
 show demo "the demo in a user's cluster"
 if root; then show bed-node "the test bed itself, real node"; else summary+=("$(printf '%-12s     0 run: a real node needs root' bed-node)"); fi

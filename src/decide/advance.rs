@@ -172,7 +172,7 @@ fn never_ordered(input: &Input<'_>, progress: &Progress, memory: &Memory) -> boo
     else {
         return false;
     };
-    let ordered = target::rollout(input.plan, progress, stable, input.facts).replicas.get(&progress.revision).copied();
+    let ordered = target::rollout(input.plan, progress, stable, input.facts, input.now).replicas.get(&progress.revision).copied();
     ordered > Some(input.facts.asked(&progress.revision))
 }
 
@@ -266,13 +266,15 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
 
 /// The stage's named timer: progress deadline, end of a soak or bake, end of a drain. Measurements are `due`'s.
 fn timer(input: &Input<'_>, progress: &Progress) -> Option<Timestamp> {
+    let help = || [progress.since.0 + target::HELP_SECONDS.seconds(), progress.deadline.0].into_iter().filter(|at| *at > input.now).min();
     let at = match progress.stage {
-        Stage::RollingBack if input.now < progress.since.0 + look::HELP_SECONDS.seconds() => {
-            Some(progress.deadline.0.min(progress.since.0 + look::HELP_SECONDS.seconds()))
-        }
-        Stage::Starting | Stage::Shifting | Stage::RollingBack => Some(progress.deadline.0),
+        Stage::RollingBack => help(),
+        Stage::Starting | Stage::Shifting => Some(progress.deadline.0),
         Stage::Gated => None,
-        Stage::Draining => progress.weight_since.map(|since| since.0 + look::DRAIN_SECONDS.seconds()),
+        // Where stable loses its pods in the drain, the candidate helps out once more.
+        Stage::Draining => {
+            progress.weight_since.map(|since| since.0 + look::DRAIN_SECONDS.seconds()).filter(|at| *at > input.now).or_else(help)
+        }
         Stage::Soaking => progress.weight_since.map(|since| since.0 + i64::from(input.plan.soak_seconds(progress.step)).seconds()),
         Stage::Baking => {
             Some(progress.weight_since.map_or(progress.deadline.0, |since| since.0 + i64::from(input.plan.bake_seconds).seconds()))

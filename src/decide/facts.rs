@@ -13,7 +13,7 @@ pub struct Deployed {
     pub asked: Option<i32>,
     /// Pods that are there and are not ending.
     pub present: i32,
-    /// Those of them that are ready.
+    /// Those of them that are ready, as far as they are still asked for: what is too many ends at any moment.
     pub ready: i32,
 }
 
@@ -52,6 +52,9 @@ impl Facts {
             let deployed = facts.revisions.entry(pod.state.revision.clone()).or_default();
             deployed.present += 1;
             deployed.ready += i32::from(pod.state.ready);
+        }
+        for deployed in facts.revisions.values_mut() {
+            deployed.ready = deployed.ready.min(deployed.asked.unwrap_or(deployed.ready));
         }
         facts.front = snapshot.children.get(&ObjectKey::new(Kind::Service, name)).filter(|child| child.ours).map(|child| {
             let revision = child.body["spec"]["selector"]["plimsoll.dev/revision"].as_str();

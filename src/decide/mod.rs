@@ -131,7 +131,7 @@ pub fn decide(snapshot: &Snapshot, measurements: &Measurements, now: Timestamp) 
     let plan = counting_plan(snapshot, &planned);
     let wanted = planned.as_ref().ok().map(|plan| plan.revision.as_str());
     let (memory, quarantined) = (memory::recall(snapshot, &facts, wanted), memory::quarantined(snapshot));
-    let conflicts = conflicts(snapshot, plan.as_ref(), &memory, &facts);
+    let conflicts = conflicts(snapshot, plan.as_ref(), &memory, &facts, now);
     let mut advanced = match &plan {
         Some(plan) => {
             let paused = snapshot.service.spec.control.as_ref().is_some_and(|control| control.paused == Some(true));
@@ -153,7 +153,7 @@ pub fn decide(snapshot: &Snapshot, measurements: &Measurements, now: Timestamp) 
     };
     report::clip_memory(&mut advanced.memory, &mut advanced.quarantined);
     let target =
-        plan.as_ref().map(|plan| strategy::target::target(plan, &advanced.memory, &advanced.quarantined, &facts)).unwrap_or_default();
+        plan.as_ref().map(|plan| strategy::target::target(plan, &advanced.memory, &advanced.quarantined, &facts, now)).unwrap_or_default();
     let about = report::About { snapshot, plan: plan.as_ref(), refusals, conflicts: &conflicts, facts: &facts, target: &target, now };
     let status = report::status(&about, &advanced);
     let writes = plan.as_ref().map(|plan| writes(snapshot, plan, planned.is_ok(), &target)).unwrap_or_default();
@@ -167,9 +167,9 @@ pub fn decide(snapshot: &Snapshot, measurements: &Measurements, now: Timestamp) 
 }
 
 /// Foreign objects under names that are ours, in words: what the rollout that is on needs, and what the spec's own revision would.
-fn conflicts(snapshot: &Snapshot, plan: Option<&plan::Plan>, memory: &Memory, facts: &facts::Facts) -> Vec<String> {
+fn conflicts(snapshot: &Snapshot, plan: Option<&plan::Plan>, memory: &Memory, facts: &facts::Facts, now: Timestamp) -> Vec<String> {
     let Some(plan) = plan.filter(|_| snapshot.children.values().any(|child| !child.ours)) else { return Vec::new() };
-    let mut target = strategy::target::target(plan, memory, &[], facts);
+    let mut target = strategy::target::target(plan, memory, &[], facts, now);
     target.replicas.entry(plan.revision.clone()).or_insert(1);
     target.records.insert(plan.revision.clone());
     let words = |key: ObjectKey| {

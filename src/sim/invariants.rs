@@ -18,6 +18,8 @@ pub(super) use capacity::Served;
 
 /// Rounds within one second that are no loop gone mad.
 const ROUNDS_A_SECOND: u32 = 100;
+/// Moments in the status are in whole seconds.
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
 /// How long an operator may take to route around a revision that has lost all of its pods.
 const REROUTED_WITHIN: SignedDuration = SignedDuration::from_secs(10);
 
@@ -47,6 +49,10 @@ pub(super) struct Auditor {
     /// When the rollout that is on was turned back.
     turned: Option<Timestamp>,
     unrouted_since: Option<Timestamp>,
+    /// When the step that is watched, or the bake, was seen to begin.
+    watched_since: Option<Timestamp>,
+    /// When a Deployment's pods were last seen to take traffic, by its name.
+    routed: BTreeMap<String, Timestamp>,
     second: i64,
     rounds: u32,
     /// Rounds, writes and measurements so far.
@@ -228,6 +234,9 @@ impl Auditor {
         if after.weight_since != before.weight_since {
             self.step_requests = 0;
         }
+        if after.stage != before.stage {
+            self.watched_since = Some(now);
+        }
     }
 
     fn sent(&mut self, now: Timestamp, progress: &Progress, spec: &ProductionServiceSpec) {
@@ -253,7 +262,9 @@ impl Auditor {
         if watching && ordered.is_none() {
             let least =
                 if before.stage == Stage::Baking { expected::bake_seconds(spec) } else { expected::soak_seconds(spec, before.step) };
-            let since = before.weight_since.map_or(now, |since| since.0);
+            // By its own clock as well: what is written down is in whole seconds.
+            let seen = self.watched_since.map_or(now, |since| since - SECOND);
+            let since = before.weight_since.map_or(now, |since| since.0.max(seen));
             if now < since + SignedDuration::from_secs(least.into()) && expected::replicas(spec).is_some_and(|replicas| replicas > 0) {
                 let seen = format!(
                     "{} left {:?} of step {} after {} of {least} s",
@@ -298,7 +309,7 @@ impl Auditor {
         }
     }
 
-    /// Time has passed; `awake`: since when an operator without a fault is there.
+    /// Time has passed; `awake`: an operator without a fault is there.
     pub(super) fn at_rest(&mut self, now: Timestamp, cluster: &Cluster, workloads: &Workloads, awake: bool) {
         let Some(service) = cluster.service() else { return };
         let name = service.metadata.name.as_deref().unwrap_or_default();
@@ -312,6 +323,9 @@ impl Auditor {
                 memory.progress.as_ref().filter(|progress| progress.cause.is_none()).filter(through).map(|progress| &progress.revision);
             memory.stable.iter().chain(candidate).any(|revision| workloads.ready(revision) > 0)
         });
+        for pod in workloads.endpoints(cluster, name).filter(|pod| pod.counts()) {
+            self.routed.insert(pod.owner.clone(), now);
+        }
         let versions: BTreeSet<_> =
             workloads.endpoints(cluster, name).filter(|pod| pod.counts()).map(|pod| &pod.shown.state.revision).collect();
         let on = memory.is_some_and(|memory| memory.progress.is_some());

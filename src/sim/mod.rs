@@ -16,6 +16,7 @@ pub mod fate;
 pub mod faults;
 mod invariants;
 mod operator;
+pub mod planted;
 mod pods;
 mod random;
 pub mod scenario;
@@ -34,6 +35,7 @@ use crate::api::status::Phase;
 pub use demand::Served;
 pub use invariants::Violation;
 use operator::Operator;
+use planted::Bug;
 pub use scenario::Scenario;
 use scenario::{Action, Event};
 use timeline::clock;
@@ -72,7 +74,13 @@ pub struct Report {
 /// Runs a scenario.
 #[must_use]
 pub fn run(scenario: &Scenario, seed: u64) -> Report {
-    Run::new(scenario, seed).play()
+    Run::new(scenario, seed, None).play()
+}
+
+/// Runs a scenario with a bug in the operator, for the tests of the invariants.
+#[must_use]
+pub fn run_with(bug: Bug, scenario: &Scenario, seed: u64) -> Report {
+    Run::new(scenario, seed, Some(bug)).play()
 }
 
 struct Run<'a> {
@@ -85,10 +93,10 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(scenario: &'a Scenario, seed: u64) -> Self {
+    fn new(scenario: &'a Scenario, seed: u64, bug: Option<Bug>) -> Self {
         let mut events = scenario.events.clone();
         events.sort_by_key(|event| std::cmp::Reverse(event.at));
-        Self { scenario, world: World::new(scenario, seed, BEGINNING), operators: vec![Operator::default()], events, settled: false }
+        Self { scenario, world: World::new(scenario, seed, BEGINNING), operators: vec![Operator::with(bug)], events, settled: false }
     }
 
     fn play(mut self) -> Report {
@@ -120,6 +128,8 @@ impl<'a> Run<'a> {
             self.settled =
                 event.is_none() && self.world.now >= rest && operators.is_none_or(|at| at >= self.world.now + REST) && self.at_rest(zero);
             if self.settled || self.world.now >= end {
+                // Pods that crash for ever give the world no rest; the operator is silent all the same.
+                self.settled |= self.world.now >= rest && self.ended();
                 return;
             }
             let next = [event, operators, self.world.wake()].into_iter().flatten().min().unwrap_or(end);
@@ -133,8 +143,8 @@ impl<'a> Run<'a> {
             }
             self.world.settle();
             self.operate();
-            let well = self.operators.iter().any(|operator| operator.well(self.world.now));
-            self.world.auditor.at_rest(self.world.now, &self.world.cluster, &self.world.workloads, well);
+            let awake = self.operators.iter().any(|operator| operator.awake(self.world.now));
+            self.world.auditor.at_rest(self.world.now, &self.world.cluster, &self.world.workloads, awake);
         }
     }
 
@@ -148,11 +158,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn at_rest(&self, zero: Timestamp) -> bool {
+    fn ended(&self) -> bool {
         let phase = self.world.cluster.service().and_then(|service| service.status.as_ref()).and_then(|status| status.phase);
-        let ended = matches!(phase, Some(Phase::Stable | Phase::RolledBack | Phase::Paused | Phase::Blocked));
+        matches!(phase, Some(Phase::Stable | Phase::RolledBack | Phase::Paused | Phase::Blocked))
+    }
+
+    fn at_rest(&self, zero: Timestamp) -> bool {
         let since = (self.world.now - REST).max(zero);
-        ended && !self.world.changed_since(since) && self.operators.iter().all(|operator| operator.well(self.world.now))
+        self.ended() && !self.world.changed_since(since) && self.operators.iter().all(|operator| operator.well(self.world.now))
             || self.world.cluster.service().is_none()
     }
 
@@ -170,8 +183,9 @@ impl<'a> Run<'a> {
                 first.lag(*watch, by.0);
                 self.world.say("operator", &format!("sees {watch:?} {:#} late", by.0), "");
             }
-            (Action::SecondOperator(wait), _) => {
-                self.operators.push(Operator::until(now + wait.0));
+            (Action::SecondOperator(wait), Some(first)) => {
+                let second = first.beside(now + wait.0);
+                self.operators.push(second);
                 self.world.say("operator", &format!("a second one runs for {:#}", wait.0), "");
             }
             (Action::Heal {}, _) => {

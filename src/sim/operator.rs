@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::cluster::Refusal;
+use super::planted::Bug;
 use super::scenario::{Death, Watch};
 use super::tell;
 use super::world::World;
@@ -57,6 +58,8 @@ pub(super) struct Operator {
     conflicts: u32,
     /// It may not look before: one look at each moment.
     not_before: Option<Timestamp>,
+    /// What is wrong with it, on purpose.
+    bug: Option<Bug>,
 }
 
 /// Why a round ended early.
@@ -66,14 +69,19 @@ enum End {
 }
 
 impl Operator {
-    /// One that runs only for a while.
-    pub(super) fn until(end: Timestamp) -> Self {
-        Self { ends: Some(end), ..Self::default() }
+    /// One with a bug, perhaps.
+    pub(super) fn with(bug: Option<Bug>) -> Self {
+        Self { bug, ..Self::default() }
+    }
+
+    /// One more, of the same build, that runs only for a while.
+    pub(super) fn beside(&self, end: Timestamp) -> Self {
+        Self { ends: Some(end), ..Self::with(self.bug) }
     }
 
     /// It stops at once, forgets everything, and is back at `until`.
     pub(super) fn stop(&mut self, until: Timestamp) {
-        *self = Self { down: Some(until), lags: std::mem::take(&mut self.lags), ends: self.ends, ..Self::default() };
+        *self = Self { down: Some(until), lags: std::mem::take(&mut self.lags), ends: self.ends, ..Self::with(self.bug) };
     }
 
     /// It will die around one of its next writes.
@@ -97,6 +105,11 @@ impl Operator {
         self.conflicts = 0;
         self.death = None;
         self.down = self.down.map(|down| down.min(now));
+    }
+
+    /// It is there, and sees what is.
+    pub(super) fn awake(&self, now: Timestamp) -> bool {
+        self.well(now) && self.lags.values().all(SignedDuration::is_zero)
     }
 
     /// It is there.
@@ -134,17 +147,23 @@ impl Operator {
         let Some(mut snapshot) = self.snapshot(world, true) else { return };
         let requests = due(&snapshot, now);
         if !requests.is_empty() {
-            let scrape = world.demand.scrape(&requests, &world.workloads, now);
+            let mut scrape = world.demand.scrape(&requests, &world.workloads, now);
             world.active = now;
             world.auditor.scraped(&scrape);
+            if let Some(bug) = self.bug {
+                bug.measure(&mut scrape, &requests);
+            }
             (self.measured, self.scrape) = (Some(now), Some(scrape));
             snapshot.measured = self.measured;
         }
         let mut decision = decide(&snapshot, &self.scrape, now);
-        if is_grave(&snapshot, &decision) {
+        if is_grave(&snapshot, &decision) && self.bug != Some(Bug::ActsOnAStaleCache) {
             let Some(fresh) = self.snapshot(world, false) else { return };
             decision = decide(&fresh, &self.scrape, now);
             snapshot = fresh;
+        }
+        if let Some(bug) = self.bug {
+            bug.decide(snapshot.service.status.as_ref(), &mut decision, now);
         }
         let writes = world.auditor.total_writes;
         match self.apply(world, &snapshot, &decision) {
@@ -190,7 +209,7 @@ impl Operator {
             let (uid, resource_version) = (text(&body["metadata"]["uid"]), text(&body["metadata"]["resourceVersion"]));
             children.insert(key.clone(), Child { uid, resource_version, ours, deleting: false, body });
         }
-        Some(Snapshot {
+        let mut snapshot = Snapshot {
             service,
             children,
             records,
@@ -204,7 +223,11 @@ impl Operator {
             judge: self.judge.clone(),
             measured: self.measured,
             around: Around { neighbours: world.neighbours(), approvals_verified: true },
-        })
+        };
+        if let Some(bug) = self.bug {
+            bug.see(&mut snapshot);
+        }
+        Some(snapshot)
     }
 
     fn record(&self, body: &serde_json::Value) -> Option<Record> {
@@ -219,8 +242,12 @@ impl Operator {
 
     fn apply(&mut self, world: &mut World, snapshot: &Snapshot, decision: &Decision) -> Result<(), End> {
         let before = snapshot.service.status.as_ref();
+        if self.bug == Some(Bug::ActsBeforeItIsDecided) {
+            self.carry_out(world, decision)?;
+        }
         if before != Some(&decision.status) {
-            let read = snapshot.service.metadata.resource_version.clone().unwrap_or_default();
+            let seen = if self.bug == Some(Bug::NoFence) { world.cluster.service() } else { Some(&snapshot.service) };
+            let read = seen.and_then(|service| service.metadata.resource_version.clone()).unwrap_or_default();
             let old = world.memory().cloned();
             self.write(world, Watch::Service, |world| {
                 world.cluster.put_status(&read, Some(decision.status.clone()), world.now)?;
@@ -237,12 +264,19 @@ impl Operator {
         if rollout(before) != rollout(Some(&decision.status)) {
             self.measured = None;
         }
-        for write in &decision.writes {
-            let watch = if matches!(write, Write::Scale { .. }) { Watch::Service } else { Watch::Objects };
-            self.write(world, watch, |world| carry_out(world, write))?;
+        if self.bug != Some(Bug::ActsBeforeItIsDecided) {
+            self.carry_out(world, decision)?;
         }
         for event in &decision.events {
             tell::event(world, event);
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, world: &mut World, decision: &Decision) -> Result<(), End> {
+        for write in &decision.writes {
+            let watch = if matches!(write, Write::Scale { .. }) { Watch::Service } else { Watch::Objects };
+            self.write(world, watch, |world| carry_out(world, write))?;
         }
         Ok(())
     }
@@ -268,7 +302,9 @@ impl Operator {
             }
         }
         write(world).map_err(End::Refused)?;
-        self.written.insert(watch, world.now);
+        if self.bug != Some(Bug::ActsOnAStaleCache) {
+            self.written.insert(watch, world.now);
+        }
         Ok(())
     }
 }
@@ -307,7 +343,7 @@ fn carry_out(world: &mut World, write: &Write) -> Result<(), Refusal> {
             world.cluster.put_service(service, now);
         }
     }
-    world.auditor.written(now, write, before, &world.cluster, &world.workloads);
+    world.auditor.written(now, write, &before, &world.cluster, &world.workloads);
     if let Some((what, why)) = told {
         world.say(&world.name.clone(), &what, &why);
     }

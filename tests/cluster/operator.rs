@@ -54,8 +54,13 @@ async fn drift_is_repaired_and_what_others_added_stays() {
     assert_eq!(repaired["metadata"]["annotations"]["team.example/note"], "ours");
     scenario.plant("capacity");
     scenario.kubectl(&["scale", "deployment", &deployment, "--replicas=0"]).await;
-    scenario.object_until("deployment", &deployment, "the pods are back", |object| object["status"]["readyReplicas"] == 2).await;
-    let before = scenario.get("deployment", &deployment).await.unwrap();
+    let before = scenario
+        .object_until("deployment", &deployment, "the pods are back", |object| {
+            // Its status lags behind: it may still count the pods from before.
+            let seen = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+            seen && object["spec"]["replicas"] == 2 && object["status"]["readyReplicas"] == 2
+        })
+        .await;
     scenario.plant("capacity");
     scenario.kubectl(&["delete", "deployment", &deployment]).await;
     let again = scenario

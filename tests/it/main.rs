@@ -6,4 +6,5 @@ mod architecture;
 mod cli;
 mod crd;
 mod invariants;
+mod planted;
 mod scenarios;

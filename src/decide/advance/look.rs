@@ -6,17 +6,13 @@ use super::Input;
 use crate::api::status::{Cause, CauseReason, Memory, Progress, Stage};
 use crate::decide::facts::Facts;
 use crate::decide::judgement::Judgement;
-use crate::decide::report::max_unavailable;
 use crate::decide::strategy::Front;
 use crate::decide::strategy::canary::Seen;
+use crate::decide::strategy::target::enough_to_go_back;
 
 /// Seconds after the front Service is seen to leave a revision out before its pods are taken: endpoints reach every proxy in that time. The
 /// pods' own preStop sleep comes on top.
 pub const DRAIN_SECONDS: i64 = 2;
-
-/// Seconds for which the pods of a bad candidate help out, although stable lacks no more pods than `availability.maxUnavailable` lets it lack:
-/// what is only starting is there by then.
-pub const HELP_SECONDS: i64 = 30;
 
 /// Looks at pods, clocks, spec, commands and the judge's word.
 #[must_use]
@@ -43,7 +39,7 @@ pub fn look(input: &Input<'_>, progress: &Progress, memory: &Memory, judgement: 
         in_force: progress.weight_since.is_some(),
         barred: false,
         can_take_over: ready >= plan.replicas,
-        can_go_back: stable_ready >= plan.replicas || (stable_ready > 0 && (ready == 0 || some_will_do(input, progress, stable_ready))),
+        can_go_back: stable_ready >= enough_to_go_back(plan, progress, input.now) || stable_ready > 0 && ready == 0,
         gives_up: late,
         drained: progress.weight_since.is_some_and(|since| input.now >= since.0 + DRAIN_SECONDS.seconds())
             && narrowed(facts, progress, stable)
@@ -56,15 +52,6 @@ pub fn look(input: &Input<'_>, progress: &Progress, memory: &Memory, judgement: 
 /// revision begins.
 fn turns_back(progress: &Progress, cause: &Cause) -> bool {
     progress.cause.is_none() && (progress.stage != Stage::Draining || cause.reason != CauseReason::Superseded)
-}
-
-/// Fewer pods of stable than the load needs beat those of a candidate that fails its users: at once as soon as no more are missing than may be
-/// missing, and by the deadline whatever is there. A candidate that only was late, or unwanted, serves well: it stays until stable has its pods.
-fn some_will_do(input: &Input<'_>, progress: &Progress, stable_ready: i32) -> bool {
-    let plan = input.plan;
-    let harmful = progress.cause.as_ref().is_some_and(|cause| matches!(cause.reason, CauseReason::Analysis | CauseReason::Signal));
-    let few = stable_ready < plan.replicas - max_unavailable(plan, plan.replicas);
-    harmful && input.now >= if few { progress.deadline.0 } else { progress.since.0 + HELP_SECONDS.seconds() }
 }
 
 /// What gets everything still has its pods: those of a promoted revision can be lost between the takeover and the end of the drain. On the way

@@ -3,17 +3,24 @@
 //! The order is always capacity → pods seen ready → traffic → seen → drain → scale down. A revision shrinks only as far as the ready pods of
 //! the other one already cover, so no write can leave fewer ready pods than the load needs, whatever is seen in between.
 
+use jiff::{Timestamp, ToSpan as _};
+
 use super::{Front, Target};
-use crate::api::status::{Memory, Progress, Quarantined, Stage};
+use crate::api::status::{CauseReason, Memory, Progress, Quarantined, Stage};
 use crate::decide::facts::{Deployed, Facts};
 use crate::decide::plan::Plan;
+use crate::decide::report::max_unavailable;
+
+/// Seconds for which the pods of a bad candidate help out, although stable lacks no more pods than `availability.maxUnavailable` lets it lack:
+/// what is only starting is there by then.
+pub const HELP_SECONDS: i64 = 30;
 
 /// What shall exist now.
 #[must_use]
-pub fn target(plan: &Plan, memory: &Memory, quarantined: &[Quarantined], facts: &Facts) -> Target {
+pub fn target(plan: &Plan, memory: &Memory, quarantined: &[Quarantined], facts: &Facts, now: Timestamp) -> Target {
     let mut target = match (&memory.progress, &memory.stable) {
         (Some(progress), Some(stable)) if progress.stage == Stage::Gated => only(stable, plan.replicas),
-        (Some(progress), Some(stable)) => rollout(plan, progress, stable, facts),
+        (Some(progress), Some(stable)) => rollout(plan, progress, stable, facts, now),
         (Some(progress), None) if progress.stage == Stage::Gated => Target::default(),
         // The first revision gets everything at once.
         (Some(progress), None) => only(&progress.revision, plan.replicas),
@@ -61,9 +68,22 @@ fn keep_what_serves(target: &mut Target, plan: &Plan, facts: &Facts) {
     }
 }
 
+/// Ready pods of stable that suffice to take everything back at this moment. Fewer than the load needs beat those of a candidate that fails its
+/// users: soon, if no more are missing than may be missing, and by the deadline whatever is there. A candidate that only was late, or unwanted,
+/// serves well: it stays until stable has its pods.
+#[must_use]
+pub fn enough_to_go_back(plan: &Plan, progress: &Progress, now: Timestamp) -> i32 {
+    let harmful = progress.cause.as_ref().is_some_and(|cause| matches!(cause.reason, CauseReason::Analysis | CauseReason::Signal));
+    match harmful {
+        true if now >= progress.deadline.0 => plan.replicas.min(1),
+        true if now >= progress.since.0 + HELP_SECONDS.seconds() => plan.replicas - max_unavailable(plan, plan.replicas),
+        _ => plan.replicas,
+    }
+}
+
 /// What shall exist while this rollout is on.
 #[must_use]
-pub fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts) -> Target {
+pub fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts, now: Timestamp) -> Target {
     let candidate = progress.revision.as_str();
     let (now_stable, now_candidate) = (facts.deployed(stable), facts.deployed(candidate));
     let (asked_stable, asked_candidate) = (now_stable.asked.unwrap_or(0), now_candidate.asked.unwrap_or(0));
@@ -103,7 +123,10 @@ pub fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts) ->
             let other = if plan.switches() { Front::One(stable.to_owned()) } else { Front::All };
             (required.max(asked_stable), left, kept.unwrap_or(other))
         }
-        (Stage::Draining, Some(_)) => (required, now_candidate.asked, serves(stable, now_stable, candidate, now_candidate, 1)),
+        (Stage::Draining, Some(_)) => {
+            let enough = enough_to_go_back(plan, progress, now);
+            (required, now_candidate.asked, serves(stable, now_stable, candidate, now_candidate, enough))
+        }
         (Stage::Draining, None) => (asked_stable, Some(required), serves(candidate, now_candidate, stable, now_stable, required)),
     };
     let mut target = Target { front, ..Target::default() };

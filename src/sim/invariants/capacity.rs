@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Auditor;
 use crate::api::ProductionServiceSpec;
@@ -12,13 +12,17 @@ use crate::sim::cluster::Cluster;
 use crate::sim::expectations as expected;
 use crate::sim::workloads::Workloads;
 
+/// Between the last moment at which pods take traffic and their end: the operator's two seconds, of which whole-second times may take one.
+const DRAIN: SignedDuration = SignedDuration::from_secs(1);
 /// A step beyond every way.
 const FULL: i32 = 1_000;
 
 /// Ready pods that take traffic, and go on doing so under the replicas that are asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::sim) struct Served {
     pods: usize,
+    /// Replicas that are asked for, by Deployment.
+    asked: BTreeMap<String, i64>,
 }
 
 impl Served {
@@ -27,17 +31,17 @@ impl Served {
         for pod in workloads.endpoints(cluster, service).filter(|pod| pod.counts()) {
             *ready.entry(&pod.owner).or_default() += 1;
         }
-        let asked = |owner: &str| {
-            let deployment = cluster.objects().iter().find(|(key, _)| key.kind == Kind::Deployment && key.name == owner);
-            deployment.and_then(|(_, body)| usize::try_from(body["spec"]["replicas"].as_i64()?).ok()).unwrap_or(0)
-        };
-        Self { pods: ready.into_iter().map(|(owner, ready)| ready.min(asked(owner))).sum() }
+        let deployments = cluster.objects().iter().filter(|(key, _)| key.kind == Kind::Deployment);
+        let asked: BTreeMap<String, i64> =
+            deployments.map(|(key, body)| (key.name.clone(), body["spec"]["replicas"].as_i64().unwrap_or(0))).collect();
+        let most = |owner: &str| asked.get(owner).and_then(|asked| usize::try_from(*asked).ok()).unwrap_or(0);
+        Self { pods: ready.into_iter().map(|(owner, ready)| ready.min(most(owner))).sum(), asked }
     }
 }
 
 impl Auditor {
     /// An object was written.
-    pub(in crate::sim) fn written(&mut self, now: Timestamp, write: &Write, before: Served, cluster: &Cluster, workloads: &Workloads) {
+    pub(in crate::sim) fn written(&mut self, now: Timestamp, write: &Write, before: &Served, cluster: &Cluster, workloads: &Workloads) {
         let Some(service) = cluster.service() else { return };
         let name = service.metadata.name.clone().unwrap_or_default();
         let after = Served::of(cluster, workloads, &name);
@@ -52,6 +56,7 @@ impl Auditor {
         if after.pods == 0 && before.pods > 0 && needed > 0 {
             self.violated(now, "2 never route to nothing", describe(write));
         }
+        self.drained(now, write, (before, &after), needed, memory);
         if let Write::Create { key, body } | Write::Apply { key, body, .. } = write
             && key.kind == Kind::Deployment
         {
@@ -72,10 +77,30 @@ impl Auditor {
                 // A bake is full, also when an autoscaler has changed how many steps lead there.
                 let step = if progress.stage == Stage::Baking { FULL } else { progress.step };
                 let (_, least) = expected::shape(&service.spec, required, step);
-                if replicas < i64::from(least) {
+                // What somebody else took from stable comes back as there is room; that is no loss.
+                let loses = before.asked.get(&key.name).is_some_and(|asked| replicas < *asked);
+                if loses && replicas < i64::from(least) {
                     let seen = format!("{} leaves stable {replicas} pods in step {}, not {least}", describe(write), progress.step);
                     self.violated(now, "5 rollback is reachable", seen);
                 }
+            }
+        }
+    }
+
+    /// Whoever has lost the traffic in a rollout keeps its pods for a moment. What helped out after a way back had ended goes when it is not
+    /// needed any more: nothing but its pods' preStop drains it.
+    fn drained(&mut self, now: Timestamp, write: &Write, (before, after): (&Served, &Served), needed: usize, memory: Option<&Memory>) {
+        let Some(memory) = memory.filter(|_| needed > 0) else { return };
+        let on = memory.progress.iter().map(|progress| progress.revision.as_str());
+        let last = memory.last.iter().filter(|last| now <= last.at.0 + DRAIN * 5);
+        let over = last.flat_map(|last| memory.history.iter().map(String::as_str).chain(last.id.split('-').next()));
+        for revision in memory.stable.as_deref().into_iter().chain(on).chain(over).filter(|_| memory.stable.is_some()) {
+            let gone = |(name, asked): &(&String, &i64)| {
+                name.ends_with(revision) && **asked > 0 && after.asked.get(*name).is_none_or(|asked| *asked == 0)
+            };
+            let Some((name, _)) = before.asked.iter().find(gone) else { continue };
+            if self.routed.get(name).is_some_and(|last| now < *last + DRAIN) {
+                self.violated(now, "1 drain", format!("{}: the pods of {name} took traffic until just now", describe(write)));
             }
         }
     }

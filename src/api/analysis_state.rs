@@ -25,10 +25,13 @@ pub struct AnalysisState {
     /// for the candidate alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<Numbers>,
-    /// Whether the candidate is also judged alone, because no control stays until the end of the bake. Fixed when the
+    /// The share of the evidence that the candidate alone has, in percent: 0 where a control stays until the end of the bake. Fixed when the
     /// rollout begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alone: Option<bool>,
+    pub alone_percent: Option<u8>,
+    /// One pod of the candidate that fails while the others do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub one_pod: Option<OnePodState>,
     /// Stable's ready pods before the first weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable_pods: Option<u32>,
@@ -36,6 +39,23 @@ pub struct AnalysisState {
     #[serde(default)]
     #[schemars(length(max = 16))]
     pub objectives: Vec<ObjectiveState>,
+}
+
+/// Memory of one sick pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OnePodState {
+    /// Its uid; absent once it has come back in. There is no second time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub pod: Option<String>,
+    /// When it was left out, or came back in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 40))]
+    pub since: Option<Timestamp>,
+    /// ln of the evidence at that moment, and what the pod has failed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<Numbers>,
 }
 
 /// Memory of one objective.
@@ -57,7 +77,10 @@ pub struct ObjectiveState {
     /// ln of the evidence of the six alternatives, for the candidate alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alone: Option<Numbers>,
-    /// What is compared: one entry for errors, up to three bounds for latency.
+    /// The share of the evidence that pod scores have (errors only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score_share: Option<Numbers>,
+    /// What is compared: failures and pod scores for errors, up to three bounds for latency.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 3))]
     pub components: Vec<ComponentState>,
@@ -107,6 +130,9 @@ pub struct CalibrationState {
     pub one: Numbers,
     /// The same of windows of five minutes.
     pub five: Numbers,
+    /// Variance of the pods' own shares, and the number of pods. Absent until two pods were seen for half an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differences: Option<Numbers>,
 }
 
 /// Since when the signals that need time have held without a break.

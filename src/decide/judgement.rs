@@ -3,7 +3,7 @@
 use jiff::{Timestamp, ToSpan as _};
 
 use super::analysis::signals::{self, Outcome, Signal};
-use super::analysis::{Assessment, Judge, OnNoEvidence, PendingReason, PodState, Situation, Verdict};
+use super::analysis::{Assessment, Control, Judge, OnNoEvidence, PendingReason, PodState, Situation, Verdict};
 use super::facts::Facts;
 use super::plan::Plan;
 use super::snapshot::{Measurements, Snapshot};
@@ -68,7 +68,13 @@ pub fn judge(
         next_weight: if baking || plan.switches() { 100.0 } else { plan.shape(progress.step + 1).weight() },
         soak_seconds,
         baking,
-        control_until_end: !plan.switches() && plan.shape(plan.steps()).stable > 0,
+        control: if plan.switches() {
+            Control::Never
+        } else if plan.shape(plan.steps()).stable > 0 {
+            Control::UntilEnd
+        } else {
+            Control::InSteps
+        },
         // Where nothing shall serve no evidence can come, and none is waited for.
         deadline: weight_since
             .filter(|_| plan.replicas > 0)

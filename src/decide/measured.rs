@@ -100,6 +100,7 @@ mod tests {
             warm_up_seconds: 30,
             interval_seconds: 5,
             objectives: vec![Objective { name: "latency".to_owned(), kind: latency }],
+            parts: crate::decide::analysis::Parts::default(),
         };
         let good = "http_requests_total{code=\"200\"} 9\nhttp_request_duration_seconds_bucket{le=\"1\"} 9\nhttp_request_duration_seconds_bucket{le=\"+Inf\"} 9\n";
         let no_times = "http_requests_total{code=\"200\"} 9\n";

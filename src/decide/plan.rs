@@ -10,7 +10,7 @@ use crate::api::values::IntOrPercent;
 use crate::api::{ProductionService, ProductionServiceSpec};
 
 use super::analysis::convention::Reading;
-use super::analysis::{Objective, ObjectiveKind, Settings};
+use super::analysis::{Objective, ObjectiveKind, Parts, Settings};
 use super::gates::{self, Gates};
 use super::revision;
 use super::snapshot::Snapshot;
@@ -323,6 +323,7 @@ fn plan_of(
         min_requests: u64::try_from(analysis.min_requests.unwrap_or(MIN_REQUESTS)).unwrap_or_default(),
         warm_up_seconds: i64::from(analysis.warm_up_seconds.unwrap_or(WARM_UP_SECONDS)),
         interval_seconds: i64::from(analysis.interval_seconds.unwrap_or(INTERVAL_SECONDS)),
+        parts: Parts::default(),
         objectives: spec
             .objectives
             .iter()

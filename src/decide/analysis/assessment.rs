@@ -20,6 +20,8 @@ pub enum FailReason {
     Worse,
     /// Nearly all of its requests fail, and not stable's.
     Broken,
+    /// One of its pods fails, and goes on failing.
+    OnePod,
     /// The step's deadline passed without evidence, and `onNoEvidence` is `rollBack`.
     NoEvidence,
 }
@@ -41,6 +43,8 @@ pub enum PendingReason {
     NoControl,
     /// Stable fails so much that nothing can be told.
     StableBroken,
+    /// Nearly all of the harm comes from one pod: the others decide.
+    OnePod,
     /// The evidence against the candidate is above a tenth of its limit.
     AlarmRising,
     /// Every pod of the candidate is younger than the warm-up.
@@ -65,6 +69,7 @@ impl PendingReason {
             Self::NoTraffic => "NoTraffic",
             Self::NoControl => "NoControl",
             Self::StableBroken => "StableBroken",
+            Self::OnePod => "OnePod",
             Self::AlarmRising => "AlarmRising",
             Self::WarmingUp => "WarmingUp",
             Self::Soaking => "Soaking",
@@ -75,7 +80,7 @@ impl PendingReason {
 
     /// The deadline, and `onNoEvidence`, apply to it.
     pub(super) const fn lacks_evidence(self) -> bool {
-        !matches!(self, Self::StableBroken | Self::AlarmRising | Self::Soaking)
+        !matches!(self, Self::StableBroken | Self::OnePod | Self::AlarmRising | Self::Soaking)
     }
 }
 
@@ -86,6 +91,7 @@ impl FailReason {
         match self {
             Self::Worse => "Worse",
             Self::Broken => "Broken",
+            Self::OnePod => "OnePod",
             Self::NoEvidence => "NoEvidence",
         }
     }

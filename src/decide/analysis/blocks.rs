@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::increments::{Increment, PodCount};
+use super::score::PodRequests;
 use super::sequential::Counts;
 
 /// One pod's part in a block.
@@ -80,38 +81,49 @@ impl Collector {
 
 impl ClosedBlock {
     /// Failures of all pods, or of those older than `older_than` seconds.
-    pub fn failures(&self, older_than: Option<i64>) -> (Side, Side) {
+    pub fn failures(&self, older_than: Option<i64>) -> Sides {
         self.sides(older_than, |count| Some((count.total, count.failed)))
     }
 
     /// Slow requests of pods older than `older_than` seconds that have this bound.
-    pub fn slower(&self, older_than: i64, bound: u64) -> (Side, Side) {
+    pub fn slower(&self, older_than: i64, bound: u64) -> Sides {
         self.sides(Some(older_than), |count| Some((count.timed, *count.slower.get(&bound)?)))
     }
 
     /// Errors (§3): warm if warm pods carried at least half of the candidate's requests; then only they count.
-    pub fn errors(&self, warm_up_seconds: i64) -> (Side, Side, bool) {
-        let (stable, candidate) = self.failures(Some(warm_up_seconds));
-        let (all_stable, all_candidate) = self.failures(None);
-        if candidate.total.saturating_mul(2) >= all_candidate.total {
-            (stable, candidate, false)
-        } else {
-            (all_stable, all_candidate, true)
-        }
+    pub fn errors(&self, warm_up_seconds: i64) -> (Sides, bool) {
+        let (warm, all) = (self.failures(Some(warm_up_seconds)), self.failures(None));
+        let is_warm = side(&warm.candidate).total.saturating_mul(2) >= side(&all.candidate).total;
+        if is_warm { (warm, false) } else { (all, true) }
     }
 
-    fn sides(&self, older_than: Option<i64>, read: impl Fn(&PodCount) -> Option<(u64, u64)>) -> (Side, Side) {
-        let counts = |part: &&Part| older_than.is_none_or(|age| part.is_older(self.until, age));
-        let sum = |side: &BTreeMap<String, Part>| {
-            let served = side.values().filter(counts).filter_map(|part| read(&part.count)).filter(|(total, _)| *total > 0);
-            served.fold(Side::default(), |sum, (total, bad)| Side {
-                total: sum.total.saturating_add(total),
-                bad: sum.bad.saturating_add(bad.min(total)),
-                pods: sum.pods + 1,
-            })
+    fn sides(&self, older_than: Option<i64>, read: impl Fn(&PodCount) -> Option<(u64, u64)>) -> Sides {
+        let counts = |part: &Part| older_than.is_none_or(|age| part.is_older(self.until, age));
+        let pods = |side: &BTreeMap<String, Part>| {
+            let served = side.iter().filter(|(_, part)| counts(part)).filter_map(|(pod, part)| Some((pod, read(&part.count)?)));
+            let served = served.filter(|(_, (total, _))| *total > 0);
+            served.map(|(pod, (total, bad))| PodRequests { pod: pod.clone(), total, bad: bad.min(total) }).collect()
         };
-        (sum(&self.stable), sum(&self.candidate))
+        Sides { stable: pods(&self.stable), candidate: pods(&self.candidate) }
     }
+}
+
+/// The pods of both sides that count and have served, with what is bad of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sides {
+    /// Stable's.
+    pub stable: Vec<PodRequests>,
+    /// The candidate's.
+    pub candidate: Vec<PodRequests>,
+}
+
+/// A side's sums.
+pub fn side(pods: &[PodRequests]) -> Side {
+    pods.iter().fold(Side::default(), |sum, pod| Side {
+        total: sum.total.saturating_add(pod.total),
+        bad: sum.bad.saturating_add(pod.bad),
+        pods: sum.pods + 1,
+    })
 }
 
 impl Part {
@@ -121,6 +133,12 @@ impl Part {
 }
 
 /// Both sides as the test takes them.
-pub fn counts(stable: Side, candidate: Side) -> Counts {
-    Counts { stable_total: stable.total, stable_bad: stable.bad, candidate_total: candidate.total, candidate_bad: candidate.bad }
+pub fn counts(sides: &Sides) -> Counts {
+    let (stable, candidate) = (side(&sides.stable), side(&sides.candidate));
+    Counts {
+        stable_total: stable.total as f64,
+        stable_bad: stable.bad as f64,
+        candidate_total: candidate.total as f64,
+        candidate_bad: candidate.bad as f64,
+    }
 }

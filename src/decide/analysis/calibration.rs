@@ -5,7 +5,8 @@
 //! bursty (φ = 4), and φ falls towards what was seen within 240 pod-minutes.
 //!
 //! Rule: a block is judged with the φ known before it began.
-//! Place left for the later issue: differences between pods (het) and history from Prometheus, source (a).
+//! Pods that differ for good (another node, another share of heavy users) differ in the candidate as well; het is by how much two revisions'
+//! means may differ for that reason alone.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +24,27 @@ const MINUTE_SECONDS: i64 = 60;
 const LONGEST_MINUTE_SECONDS: i64 = 90;
 
 /// Requests and bad ones per pod.
-pub type PodTotals = BTreeMap<String, (u64, u64)>;
+pub type PodTotals = BTreeMap<String, (f64, f64)>;
+
+/// Minutes after which a pod's own share says something of the pod.
+const POD_MINUTES: f64 = 30.0;
+/// Student's t, one-sided 99%, by degrees of freedom.
+const T_99: [(f64, f64); 14] = [
+    (1.0, 31.82),
+    (2.0, 6.965),
+    (3.0, 4.541),
+    (4.0, 3.747),
+    (5.0, 3.365),
+    (6.0, 3.143),
+    (7.0, 2.998),
+    (8.0, 2.896),
+    (9.0, 2.821),
+    (10.0, 2.764),
+    (12.0, 2.681),
+    (15.0, 2.602),
+    (20.0, 2.528),
+    (30.0, 2.457),
+];
 
 /// Running sums over windows of one length.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -39,15 +60,15 @@ pub struct WindowSums {
 
 impl WindowSums {
     /// Adds a window of at least two pods with requests.
-    pub fn add(&mut self, pods: &[(u64, u64)]) {
-        let total: f64 = pods.iter().map(|pod| pod.0 as f64).sum();
-        let bad: f64 = pods.iter().map(|pod| pod.1 as f64).sum();
+    pub fn add(&mut self, pods: &[(f64, f64)]) {
+        let total: f64 = pods.iter().map(|pod| pod.0).sum();
+        let bad: f64 = pods.iter().map(|pod| pod.1).sum();
         if pods.len() < 2 || total < 1.0 {
             return;
         }
         let count = pods.len() as f64;
         let share = bad / total;
-        let squares: f64 = pods.iter().map(|(n, x)| *x as f64 - *n as f64 * share).map(|off| off * off).sum();
+        let squares: f64 = pods.iter().map(|(n, x)| x - n * share).map(|off| off * off).sum();
         let events = bad.min(total - bad);
         if self.windows_seen {
             self.usual += (events.min(5.0 * (self.usual + 2.0)) - self.usual) / 60.0;
@@ -105,12 +126,12 @@ impl WindowSums {
 struct Window {
     pods: PodTotals,
     /// The last window of a lone pod: two successive ones stand for two pods.
-    lone: Option<(u64, u64)>,
+    lone: Option<(f64, f64)>,
 }
 
 impl Window {
     fn close(&mut self, sums: &mut WindowSums) {
-        let pods: Vec<_> = std::mem::take(&mut self.pods).into_values().filter(|pod| pod.0 > 0).collect();
+        let pods: Vec<_> = std::mem::take(&mut self.pods).into_values().filter(|pod| pod.0 > 0.0).collect();
         match (pods.as_slice(), self.lone.take()) {
             ([now], Some(before)) => sums.add(&[before, *now]),
             ([now], None) => self.lone = Some(*now),
@@ -131,9 +152,52 @@ pub struct Calibration {
     minute_since: Option<Timestamp>,
     minutes: Window,
     minutes_collected: u32,
+    /// Minutes, requests and bad ones of each pod so far; in memory only.
+    pods: BTreeMap<String, (f64, f64, f64)>,
+    /// What the pods' own shares have shown; outlives the rollout.
+    differences: Option<Differences>,
+}
+
+/// How far stable's pods differ from each other for good.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Differences {
+    /// Variance of their shares beyond chance.
+    pub variance: f64,
+    /// Number of pods.
+    pub pods: f64,
+}
+
+impl Differences {
+    /// Of pods with these requests and bad ones; none of fewer than two.
+    pub fn of(pods: &[(f64, f64)], phi: f64) -> Option<Self> {
+        let served: Vec<(f64, f64)> = pods.iter().copied().filter(|(total, _)| *total > 0.0).collect();
+        if served.len() < 2 {
+            return None;
+        }
+        let count = served.len() as f64;
+        let (total, bad) = served.iter().fold((0.0, 0.0), |sum, pod| (sum.0 + pod.0, sum.1 + pod.1));
+        let (pooled, mean) = (bad / total, served.iter().map(|(n, x)| x / n).sum::<f64>() / count);
+        let spread = served.iter().map(|(n, x)| (x / n - mean) * (x / n - mean)).sum::<f64>() / (count - 1.0);
+        let chance = served.iter().map(|(n, _)| phi * pooled * (1.0 - pooled) / n).sum::<f64>() / count;
+        Some(Self { variance: (spread - chance).max(0.0), pods: count })
+    }
+
+    /// het: by how much the means of so many pods of the candidate and of stable may differ.
+    pub fn margin(self, candidate_pods: f64, stable_pods: f64) -> f64 {
+        let degrees = (self.pods - 1.0).max(1.0);
+        let t = T_99.iter().rev().find(|(least, _)| *least <= degrees).map_or(T_99[0].1, |(_, t)| *t);
+        t * (self.variance * (1.0 / candidate_pods.max(1.0) + 1.0 / stable_pods.max(1.0))).sqrt()
+    }
 }
 
 impl Calibration {
+    /// How far stable's pods differ, once two of them have been seen for half an hour, or earlier rollouts have shown it.
+    pub fn differences(&self) -> Option<Differences> {
+        let long = self.pods.values().filter(|(minutes, _, _)| *minutes >= POD_MINUTES);
+        let pods: Vec<(f64, f64)> = long.map(|(_, total, bad)| (*total, *bad)).collect();
+        Differences::of(&pods, self.phi()).or(self.differences)
+    }
+
     /// φ ≥ 1.
     pub fn phi(&self) -> f64 {
         let for_lack_of_history = 1.0 + 3.0 * (1.0 - self.pod_minutes / ENOUGH_POD_MINUTES).max(0.0);
@@ -153,7 +217,7 @@ impl Calibration {
         };
         for (pod, (total, bad)) in pods {
             let sum = self.minute.pods.entry(pod.clone()).or_default();
-            *sum = (sum.0.saturating_add(*total), sum.1.saturating_add(*bad));
+            *sum = (sum.0 + total, sum.1 + bad);
         }
         let taken = at.duration_since(since);
         if taken < SignedDuration::from_secs(MINUTE_SECONDS) {
@@ -171,12 +235,14 @@ impl Calibration {
 
     fn close_minute(&mut self) {
         for (pod, (total, bad)) in &self.minute.pods {
-            if *total > 0 {
+            if *total > 0.0 {
                 self.pod_minutes += 1.0;
-                self.total += *total as f64;
-                self.bad += *bad as f64;
+                self.total += total;
+                self.bad += bad;
                 let sum = self.minutes.pods.entry(pod.clone()).or_default();
-                *sum = (sum.0.saturating_add(*total), sum.1.saturating_add(*bad));
+                *sum = (sum.0 + total, sum.1 + bad);
+                let own = self.pods.entry(pod.clone()).or_default();
+                *own = (own.0 + 1.0, own.1 + total, own.2 + bad);
             }
         }
         self.minute.close(&mut self.one);
@@ -194,6 +260,7 @@ impl Calibration {
             seen: print(&[self.pod_minutes, self.bad, self.total]),
             one: print(&self.one.to_array()),
             five: print(&self.five.to_array()),
+            differences: self.differences().map(|differences| print(&[differences.variance, differences.pods])),
         }
     }
 
@@ -202,7 +269,14 @@ impl Calibration {
         let [pod_minutes, bad, total] = parse_counts(&state.seen, "calibration")?;
         let one = WindowSums::from_array(parse_counts(&state.one, "calibration")?);
         let five = WindowSums::from_array(parse_counts(&state.five, "calibration")?);
-        Ok(Self { one, five, pod_minutes, bad, total, ..Self::default() })
+        let differences = match &state.differences {
+            None => None,
+            Some(differences) => {
+                let [variance, pods] = parse_counts(differences, "calibration")?;
+                Some(Differences { variance, pods })
+            }
+        };
+        Ok(Self { one, five, pod_minutes, bad, total, differences, ..Self::default() })
     }
 
     /// The same with the sums as written, so that a restart changes nothing after this.
@@ -219,6 +293,7 @@ impl Calibration {
             pod_minutes: self.pod_minutes / 2.0,
             bad: self.bad / 2.0,
             total: self.total / 2.0,
+            differences: self.differences,
             ..Self::default()
         }
     }

@@ -1,12 +1,12 @@
 //! A component (§6): one comparison of the candidate's bad requests with stable's; its evidence, its baseline, its φ.
 //!
-//! errorRate has one (failed requests), latency up to three (requests slower than a bound). Per block, in this order:
+//! errorRate has two (failed requests, and pods' scores), latency up to three (requests slower than a bound). Per block, in this order:
 //! the factors from what was known before, then the evidence that excludes an excess, then the baseline learns.
-//! Place left for the later issue: the pod score, a second component of errorRate (`ω_p` = 0 until then).
 
 use super::calibration::Calibration;
 use super::exclusion::Exclusion;
 use super::numbers::{parse, parse_counts, print};
+use super::parts::Parts;
 use super::sequential::{Clock, Counts, Dispersion, Mixture, Null, clamp_share, log_factors, log_factors_alone};
 use super::state::{ComponentState, Unreadable};
 
@@ -14,8 +14,9 @@ use super::state::{ComponentState, Unreadable};
 pub const MOST_PSEUDO_REQUESTS: f64 = 200.0;
 /// Below this many requests and pseudo-requests there is no baseline to compare with.
 const LEAST_BASELINE: f64 = 50.0;
-/// Above this many the baseline forgets.
-const FORGET_ABOVE: f64 = 2000.0;
+/// Above this many requests the baseline forgets; above this many pod-blocks of each of stable's pods, that of scores.
+pub const FORGET_ABOVE: f64 = 2000.0;
+pub const FORGET_ABOVE_BLOCKS: f64 = 40.0;
 const HALF_LIFE_SECONDS: f64 = 120.0;
 /// c₀ above which stable itself is so bad that nothing can be told.
 const BROKEN: f64 = 0.98;
@@ -56,6 +57,8 @@ pub struct Prior {
 pub struct Block {
     /// What was counted.
     pub counts: Counts,
+    /// The requests behind it, for sentences.
+    pub shown: Counts,
     /// Its length.
     pub seconds: f64,
     /// Errors: most of the candidate's requests went to cold pods.
@@ -64,6 +67,12 @@ pub struct Block {
     pub load_factor: f64,
     /// False: no factor, by the component's own rule (§6, load).
     pub comparable: bool,
+    /// het: by how much pods' own differences may move the candidate's share.
+    pub differences: f64,
+    /// What the baseline holds before it forgets.
+    pub forget_above: f64,
+    /// What the judge is made of.
+    pub parts: Parts,
 }
 
 /// One comparison.
@@ -84,7 +93,7 @@ pub struct Component {
     /// Since E was last at or below 1.
     pub shown: Counts,
     /// The candidate's bad requests since the start.
-    pub bad_since_start: u64,
+    pub bad_since_start: f64,
     /// φ as known before the present block.
     phi: f64,
     baseline_bad: f64,
@@ -106,7 +115,7 @@ impl Component {
             calibration,
             exclusion: None,
             shown: Counts::default(),
-            bad_since_start: 0,
+            bad_since_start: 0.0,
             baseline_bad: 0.0,
             baseline_total: 0.0,
             now: Mixture::default(),
@@ -137,6 +146,12 @@ impl Component {
         self.phi = self.calibration.phi();
     }
 
+    /// Evidence that no block gave, on a clock whose mixture has begun whole.
+    #[cfg(test)]
+    pub fn set_e(&mut self, e: f64) {
+        self.now = Mixture([e.ln(); 6]);
+    }
+
     /// A φ that no calibration gave.
     #[cfg(test)]
     pub fn set_phi(&mut self, phi: f64) {
@@ -163,21 +178,22 @@ impl Component {
         self.show(block, before);
         let (counts, stable) = (&block.counts, self.expected());
         let dispersion = Dispersion { stable: self.phi, candidate: self.phi * block.load_factor };
-        let both = counts.stable_total > 0 && counts.candidate_total > 0 && self.has_baseline();
+        let both = counts.stable_total > 0.0 && counts.candidate_total > 0.0 && self.has_baseline();
         let testable = both && block.comparable && !self.stable_broken();
         let cold_margin = block.cold.then_some(GROSS);
         let none = [0.0; 6];
-        let factors = if testable { log_factors(counts, stable, self.null, cold_margin, dispersion) } else { none };
+        let null = Null { margin: self.null.margin + block.differences, ..self.null };
+        let factors = if testable { log_factors(counts, stable, null, cold_margin, dispersion, block.parts) } else { none };
         self.now.step(&factors, gamma);
         if let (Some(then), Some(past)) = (&mut self.then, &self.past) {
-            let limit = past.upper_share(self.phi) + self.null.margin;
-            let alone = || log_factors_alone(counts.candidate_bad, counts.candidate_total, limit, dispersion);
+            let limit = past.upper_share(self.phi) + null.margin;
+            let alone = || log_factors_alone(counts.candidate_bad, counts.candidate_total, limit, dispersion, block.parts);
             then.step(&if testable { alone() } else { none }, gamma);
         }
         if let Some(exclusion) = self.exclusion.as_mut().filter(|_| both && block.comparable) {
             exclusion.step(counts, stable, dispersion);
         }
-        self.learn(counts, block.seconds);
+        self.learn(block);
         self.refresh_phi();
     }
 
@@ -186,28 +202,30 @@ impl Component {
         if self.ln_e(before) <= 1e-9 {
             self.shown = Counts::default();
         }
-        let (shown, counts) = (&mut self.shown, &block.counts);
-        shown.stable_total = shown.stable_total.saturating_add(counts.stable_total);
-        shown.stable_bad = shown.stable_bad.saturating_add(counts.stable_bad);
-        shown.candidate_total = shown.candidate_total.saturating_add(counts.candidate_total);
-        shown.candidate_bad = shown.candidate_bad.saturating_add(counts.candidate_bad);
-        self.bad_since_start = self.bad_since_start.saturating_add(counts.candidate_bad);
+        self.shown.add(&block.shown);
+        self.bad_since_start += block.shown.candidate_bad;
     }
 
-    fn learn(&mut self, counts: &Counts, seconds: f64) {
-        if self.baseline_total > FORGET_ABOVE {
-            let keep = libm::exp2(-seconds.max(0.0) / HALF_LIFE_SECONDS);
+    fn learn(&mut self, block: &Block) {
+        if self.baseline_total > block.forget_above && block.parts.forgetting {
+            let keep = libm::exp2(-block.seconds.max(0.0) / HALF_LIFE_SECONDS);
             self.baseline_bad *= keep;
             self.baseline_total *= keep;
         }
-        self.baseline_bad += counts.stable_bad as f64;
-        self.baseline_total += counts.stable_total as f64;
+        self.baseline_bad += block.counts.stable_bad;
+        self.baseline_total += block.counts.stable_total;
+    }
+
+    /// The evidence so far is forgotten, what is known of stable is not.
+    pub fn begin_anew(&mut self) {
+        self.now = Mixture::default();
+        self.then = self.then.map(|_| Mixture::default());
+        self.shown = Counts::default();
     }
 
     /// To status.
     pub fn write(&self) -> ComponentState {
-        let shown = [self.shown.candidate_bad, self.shown.candidate_total, self.shown.stable_bad, self.shown.stable_total];
-        let [a, b, c, d] = shown.map(|count| count as f64);
+        let Counts { candidate_bad, candidate_total, stable_bad, stable_total } = self.shown;
         ComponentState {
             bound_microseconds: self.bound.and_then(|bound| i64::try_from(bound).ok()),
             prior: print(&[self.prior.share, self.prior.pseudo_requests, self.null.margin]),
@@ -216,7 +234,7 @@ impl Component {
             now: print(&self.now.0),
             then: self.then.map(|then| print(&then.0)),
             exclusion: self.exclusion.map(|exclusion| exclusion.write()),
-            shown: print(&[a, b, c, d, self.bad_since_start as f64]),
+            shown: print(&[candidate_bad, candidate_total, stable_bad, stable_total, self.bad_since_start]),
         }
     }
 
@@ -232,7 +250,7 @@ impl Component {
             }
         };
         let [baseline_bad, baseline_total] = parse_counts(&state.baseline, WHAT)?;
-        let [candidate_bad, candidate_total, stable_bad, stable_total, bad_since_start] = parse_counts::<5>(&state.shown, WHAT)?.map(whole);
+        let [candidate_bad, candidate_total, stable_bad, stable_total, bad_since_start] = parse_counts(&state.shown, WHAT)?;
         Ok(Self {
             bound: state.bound_microseconds.and_then(|bound| u64::try_from(bound).ok()),
             null: Null { ratio, margin },

@@ -1,13 +1,17 @@
 //! The judge of one rollout: takes in scrapes, keeps the evidence, says where it stands.
 
+mod leaving_out;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::blocks::Collector;
+use super::component::Component;
 use super::increments::{Increment, Increments, References};
 use super::numbers::{parse_counts, print};
-use super::objective::{ALONE_WEIGHT, ObjectiveMemory, Surroundings};
+use super::objective::{ObjectiveMemory, Surroundings};
+use super::one_pod::OnePod;
 use super::sequential::{Clock, log_sum};
 use super::state::{AnalysisState, Unreadable};
 use super::step_counts::StepCounts;
@@ -46,7 +50,9 @@ pub struct Judge {
     pub(super) last: Option<LastScrape>,
     /// The last two scrapes in which the candidate served. In memory only.
     pub(super) recent: VecDeque<Recent>,
-    alone: Option<bool>,
+    /// One pod of the candidate that fails while the others do not.
+    pub(super) one_pod: Option<OnePod>,
+    alone_percent: Option<u8>,
     stable_pods: u32,
     references: References,
     paired: Collector,
@@ -109,7 +115,8 @@ impl Judge {
             looking: None,
             last: None,
             recent: VecDeque::new(),
-            alone: None,
+            one_pod: None,
+            alone_percent: None,
             stable_pods: 0,
             references: References::default(),
             paired: Collector::default(),
@@ -133,9 +140,10 @@ impl Judge {
         let state = AnalysisState {
             step_since: self.step_since,
             clock: Some(print(&[clock.seconds, clock.begun, alone.seconds, alone.begun])),
-            alone: self.alone,
+            alone_percent: self.alone_percent,
+            one_pod: self.one_pod.as_ref().map(OnePod::write),
             stable_pods: Some(self.stable_pods),
-            objectives: self.objectives.iter().map(|objective| objective.write(self.alone == Some(true))).collect(),
+            objectives: self.objectives.iter().map(|objective| objective.write(self.is_alone())).collect(),
         };
         // What was printed here can be read here; if not, the old memory is as good.
         let mut rounded = self.clone();
@@ -162,7 +170,9 @@ impl Judge {
         self.clock = Clock { seconds, begun };
         self.clock_alone = Clock { seconds: alone_seconds, begun: alone_begun };
         self.step_since = state.step_since;
-        self.alone = state.alone;
+        self.alone_percent = state.alone_percent.map(|percent| percent.min(100));
+        let one_pod = state.one_pod.as_ref().map(|kept| OnePod::read(kept, self.one_pod.as_ref().filter(|_| running)));
+        self.one_pod = one_pod.transpose()?;
         self.stable_pods = state.stable_pods.unwrap_or_default();
         Ok(())
     }
@@ -192,6 +202,7 @@ impl Judge {
             let counted: Vec<&Increment> = all.iter().copied().filter(|increment| increment.from >= start).collect();
             self.count(&counted, scrape.at, situation);
         }
+        self.look_at_one_pod(scrape.at);
         let pending = !self.paired.is_empty();
         for objective in &mut self.objectives {
             objective.calibrate(&stable, scrape.at, pending);
@@ -206,7 +217,7 @@ impl Judge {
 
     fn enter_step(&mut self, situation: &Situation<'_>) {
         // Evidence for the candidate alone has a share of E from the start or never.
-        self.alone.get_or_insert(!situation.control_until_end);
+        self.alone_percent.get_or_insert(situation.control.alone_percent());
         if self.step_since.is_none() {
             let serving = situation.pods.iter().filter(|pod| pod.revision == situation.stable && pod.ready).count();
             self.stable_pods = u32::try_from(serving).unwrap_or(u32::MAX);
@@ -221,7 +232,7 @@ impl Judge {
         for objective in &mut self.objectives {
             objective.step = StepCounts::default();
             if self.step_since.is_none() {
-                objective.begin(self.settings.tolerance);
+                objective.begin(self.settings.tolerance, self.settings.parts);
             }
         }
         self.step_since = Some(since);
@@ -257,7 +268,7 @@ impl Judge {
         let bounds = histograms.map(|sample| sample.counters.buckets.keys().copied().collect::<BTreeSet<u64>>());
         let Some(common) = bounds.reduce(|all, next| &all & &next) else { return };
         for objective in &mut self.objectives {
-            objective.choose_edges(|bound| common.contains(&bound), self.settings.tolerance);
+            objective.choose_edges(|bound| common.contains(&bound), self.settings.tolerance, self.settings.parts);
         }
     }
 
@@ -272,14 +283,18 @@ impl Judge {
         }
         self.remember(increments, situation.candidate);
         let around = Surroundings {
-            warm_up_seconds: self.settings.warm_up_seconds,
+            warm_up_seconds: if self.settings.parts.warm_up { self.settings.warm_up_seconds } else { -1 },
             weight: finite_or_zero(situation.weight),
             stable_pods: self.stable_pods,
+            parts: self.settings.parts,
         };
+        let left_out = self.left_out(increments, at);
+        let counted = |increment: &&&Increment| left_out.as_deref() != Some(increment.pod.as_str());
+        let increments: &[&Increment] = &increments.iter().filter(counted).copied().collect::<Vec<_>>();
         self.paired.add(increments, situation.candidate, at);
         if let Some(block) = self.paired.close(true) {
             let before = self.clock;
-            let gamma = self.clock.advance(block.seconds);
+            let gamma = self.clock.advance(block.seconds, around.parts);
             for objective in &mut self.objectives {
                 objective.step(&block, &before, gamma, &around);
                 if objective.step.candidate >= self.settings.min_requests {
@@ -287,16 +302,27 @@ impl Judge {
                 }
             }
         }
-        if self.alone == Some(true) {
+        if self.is_alone() {
             self.single.add(increments, situation.candidate, at);
             if let Some(block) = self.single.close(false) {
                 let before = self.clock_alone;
-                let gamma = self.clock_alone.advance(block.seconds);
+                let gamma = self.clock_alone.advance(block.seconds, around.parts);
                 for objective in &mut self.objectives {
                     objective.step_alone(&block, &before, gamma, &around);
                 }
             }
         }
+    }
+
+    fn leading_component(&self) -> Option<(usize, usize, &Component)> {
+        let shares = self.ln_shares();
+        let objective = (0..shares.len()).reduce(|best, next| if shares[next] > shares[best] { next } else { best })?;
+        let (index, component) = self.objectives[objective].leading(&self.clock)?;
+        Some((objective, index, component))
+    }
+
+    fn is_alone(&self) -> bool {
+        self.alone_percent.is_some_and(|percent| percent > 0)
     }
 
     fn remember(&mut self, increments: &[&Increment], candidate: &str) {
@@ -328,9 +354,10 @@ impl Judge {
         self.last.as_ref().and_then(|last| last.answered_at).is_none_or(|at| now.duration_since(at) > fresh)
     }
 
-    /// The clock of the candidate alone, where it has a share of E.
-    pub(super) fn alone_clock(&self) -> Option<&Clock> {
-        (self.alone == Some(true)).then_some(&self.clock_alone)
+    /// The share of E that the candidate alone has, where it has one, and its clock.
+    pub(super) fn alone_clock(&self) -> Option<(f64, &Clock)> {
+        let share = f64::from(self.alone_percent.filter(|percent| *percent > 0)?) / 100.0;
+        Some((share, &self.clock_alone))
     }
 
     /// `ln(w_i` `E_i`) of every objective.
@@ -354,8 +381,8 @@ impl Judge {
 
     /// The candidate alone leads this objective's evidence.
     pub(super) fn alone_leads(&self, memory: &ObjectiveMemory) -> bool {
-        self.alone_clock().is_some_and(|clock| {
-            libm::log(ALONE_WEIGHT) + memory.alone.ln_e(clock) > libm::log(1.0 - ALONE_WEIGHT) + memory.ln_e(&self.clock, None)
+        self.alone_clock().is_some_and(|(share, clock)| {
+            libm::log(share) + memory.alone.ln_e(clock) > libm::log(1.0 - share) + memory.ln_e(&self.clock, None)
         })
     }
 }

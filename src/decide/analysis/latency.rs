@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use super::sequential::{clamp_share, logistic, logit};
 
 /// 10% slower is tolerated where differences between pods are known, 25% where they are not.
-/// They are learned with the later issue (het, §4); until then they are unknown.
-pub const TOLERATED_SLOWDOWN: f64 = 1.25;
+const TOLERATED_SLOWDOWN: f64 = 1.1;
+const TOLERATED_SLOWDOWN_UNKNOWN: f64 = 1.25;
 /// Shares of slow requests whose nearest bounds are compared as well.
 const INTERESTING_SHARES: [f64; 2] = [0.5, 0.1];
 
@@ -26,13 +26,15 @@ pub struct Edge {
 }
 
 /// Stable's requests slower than each bound, of `total` whose time was taken; for `common` bounds only the edges are
-/// chosen, but the margins use all of stable's. The objective's own edge comes first. Empty if nothing is common.
+/// chosen, but the margins use all of stable's. The objective's own edge comes first. Empty if nothing is common. More is tolerated at a bound
+/// at which the differences between pods are not known.
 pub fn edges(
     slower: &BTreeMap<u64, u64>,
     total: u64,
     common: impl Fn(u64) -> bool,
     objective_microseconds: f64,
     tolerance: f64,
+    differences_known: impl Fn(u64) -> bool,
 ) -> Vec<Edge> {
     let share = |count: u64| clamp_share((count as f64 + 0.5) / (total as f64 + 1.0));
     let shares: Vec<(u64, f64)> = slower.iter().map(|(bound, count)| (*bound, share(*count))).collect();
@@ -45,10 +47,11 @@ pub fn edges(
         let by_share = |(_, share): &(u64, f64)| (logit(*share) - logit(wanted)).abs();
         chosen.extend(nearest(&by_share).filter(|index| !chosen.contains(index)));
     }
+    let slowdown = |bound| if differences_known(bound) { TOLERATED_SLOWDOWN } else { TOLERATED_SLOWDOWN_UNKNOWN };
     let edge = |index: usize| {
         let (bound, share) = shares[index];
         let below = index.checked_sub(1).map(|below| shares[below]);
-        Edge { bound, share, margin: shift(share, bound, below, TOLERATED_SLOWDOWN).max(tolerance) }
+        Edge { bound, share, margin: shift(share, bound, below, slowdown(bound)).max(tolerance) }
     };
     chosen.into_iter().map(edge).collect()
 }

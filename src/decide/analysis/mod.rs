@@ -14,6 +14,7 @@
 
 pub mod convention;
 pub mod exposition;
+pub mod planning;
 pub mod prometheus;
 pub mod signals;
 pub use crate::api::analysis_state as state;
@@ -28,6 +29,9 @@ mod judge;
 mod latency;
 mod numbers;
 mod objective;
+mod one_pod;
+mod parts;
+mod score;
 mod sentences;
 mod sequential;
 mod step;
@@ -42,6 +46,7 @@ use jiff::Timestamp;
 pub use assessment::{Assessment, EvidenceCounts, FailReason, ObjectiveVerdict, PendingReason, Verdict};
 pub use convention::{Convention, Counters, Source, Unmeasured};
 pub use judge::Judge;
+pub use parts::Parts;
 pub use state::{AnalysisState, SignalMemory, Unreadable};
 
 /// What the user asked for, with every default already filled in by `plan`.
@@ -60,6 +65,8 @@ pub struct Settings {
     pub interval_seconds: i64,
     /// What is judged. Empty: every step passes once its soak is over; only the fast signals judge.
     pub objectives: Vec<Objective>,
+    /// What the judge is made of; the benchmark leaves parts out.
+    pub parts: Parts,
 }
 
 /// One objective of the service.
@@ -217,14 +224,36 @@ pub struct Situation<'a> {
     pub soak_seconds: i64,
     /// This is the bake.
     pub baking: bool,
-    /// Stable keeps serving a share to the end of the bake. Only its value at the first scrape of the rollout counts.
-    pub control_until_end: bool,
+    /// How long stable goes on serving. Only its value at the first scrape of the rollout counts.
+    pub control: Control,
     /// When `on_no_evidence` takes effect: soak + progress deadline after the weight was reported.
     pub deadline: Option<Timestamp>,
     /// What happens then if there is no evidence.
     pub on_no_evidence: OnNoEvidence,
     /// The pods of both revisions.
     pub pods: &'a [PodState],
+}
+
+/// How long there is somebody to compare with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// Stable keeps serving a share to the end of the bake.
+    UntilEnd,
+    /// Stable serves in the steps and not in the bake: the candidate alone is evidence as well.
+    InSteps,
+    /// Stable never serves beside the candidate: the candidate alone is all the evidence.
+    Never,
+}
+
+impl Control {
+    /// `ω_a`: the share of E that the candidate alone has, in percent.
+    pub(super) const fn alone_percent(self) -> u8 {
+        match self {
+            Self::UntilEnd => 0,
+            Self::InSteps => 10,
+            Self::Never => 100,
+        }
+    }
 }
 
 /// What a step without evidence leads to at its deadline.

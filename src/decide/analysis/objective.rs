@@ -1,32 +1,39 @@
 //! One objective's memory: stable before the rollout, the present step's counts, its components, the candidate alone.
 
+mod alone;
+mod blocks;
+mod memory;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::blocks::{ClosedBlock, Side, counts};
 use super::calibration::{Calibration, PodTotals};
-use super::component::{Block, Component, MOST_PSEUDO_REQUESTS, Past, Prior, whole};
+use super::component::{Component, MOST_PSEUDO_REQUESTS, Past, Prior};
 use super::exclusion::Exclusion;
 use super::increments::{Increment, PodCount};
 use super::latency::{Edge, edges};
-use super::numbers::{parse, parse_any, parse_counts, print};
-use super::sequential::{Clock, Dispersion, Mixture, Null, log_factors_alone, log_sum};
-use super::state::{CalibrationState, Numbers, ObjectiveState, Unreadable};
+use super::parts::Parts;
+use super::sequential::{Clock, Null, log_sum};
+use super::state::CalibrationState;
 use super::step_counts::StepCounts;
 use super::{Objective, ObjectiveKind, Settings};
+pub use alone::Alone;
 
 /// ρ of errorRate: a quarter worse is noise.
-const ERROR_RATIO: f64 = 1.25;
-/// The share of E that the candidate alone gets where no control stays to the end.
-pub const ALONE_WEIGHT: f64 = 0.1;
+pub const ERROR_RATIO: f64 = 1.25;
+/// Of pod scores: how much more than usual the candidate's may be.
+const SCORE_NULL: Null = Null { ratio: 1.0, margin: 0.05 };
+/// Good pods' scores are 0.05 in the mean; what that is worth without history.
+const SCORE_PRIOR: Prior = Prior { share: 0.05, pseudo_requests: 50.0 };
+/// `ω_p`: the share of E that scores have where failures cluster (φ above 1.5), and where they do not.
+const SCORE_SHARE: (f64, f64) = (0.5, 0.1);
+const CLUSTERED: f64 = 1.5;
 /// Latency is warm after so many warm-ups: JIT and caches take longer than errors.
 pub const LATENCY_WARM_UPS: i64 = 4;
 /// From how many requests and seconds on stable's share before the rollout is known.
 const KNOWN_REQUESTS: u64 = 200;
 const KNOWN_SECONDS: f64 = 30.0;
-/// The most bounds that are remembered until the edges are chosen.
-const MOST_BOUNDS: usize = 60;
 
 /// What is known of stable before the first weight ("Before", §4).
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -36,18 +43,6 @@ struct Before {
     pod_seconds: f64,
     /// It was enough when the first weight came; nothing is added after that.
     known: bool,
-}
-
-/// The candidate judged alone, against a fixed share.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Alone {
-    mixture: Mixture,
-    /// Since its E was last at or below 1.
-    pub total: u64,
-    /// Bad ones of these.
-    pub bad: u64,
-    /// Since the start.
-    pub bad_since_start: u64,
 }
 
 /// Memory of one objective.
@@ -61,6 +56,11 @@ pub struct ObjectiveMemory {
     pub components: Vec<Component>,
     /// The candidate alone.
     pub alone: Alone,
+    /// Requests and bad ones of the candidate's pods since the analysis began, by the leading component's measure. In memory only.
+    pub pods: Vec<BTreeMap<String, (u64, u64)>>,
+    score_share: f64,
+    /// Scores of stable's pods that the calibration has not seen.
+    scored: PodTotals,
     before: Before,
     /// Latency: calibrations of earlier rollouts, until the bounds are chosen.
     kept: Vec<CalibrationState>,
@@ -75,20 +75,25 @@ pub struct Surroundings {
     pub weight: f64,
     /// `R_b`: stable's ready pods before the first weight.
     pub stable_pods: u32,
+    /// What the judge is made of.
+    pub parts: Parts,
 }
 
 impl ObjectiveMemory {
     /// Without evidence; `earlier` are calibrations of earlier rollouts, which count half.
     pub fn new(objective: &Objective, tolerance: f64, earlier: &[CalibrationState]) -> Self {
-        let halved = earlier.iter().filter_map(|state| Some((state.bound_microseconds, Calibration::read(state).ok()?.halved())));
+        let mut halved = earlier.iter().filter_map(|state| Some((state.bound_microseconds, Calibration::read(state).ok()?.halved())));
         let (mut components, mut kept) = (Vec::new(), Vec::new());
         match objective.kind {
             ObjectiveKind::ErrorRate { .. } => {
-                let calibration = halved.into_iter().next().map(|(_, calibration)| calibration).unwrap_or_default();
+                let calibration = halved.next().map(|(_, calibration)| calibration).unwrap_or_default();
                 let null = Null { ratio: ERROR_RATIO, margin: tolerance };
                 let mut component = Component::new(None, null, Prior::default(), calibration);
                 component.exclusion = Some(Exclusion::default());
-                components.push(component);
+                let calibration = halved.next().map(|(_, calibration)| calibration).unwrap_or_default();
+                let known = calibration.share().map(|(share, known)| Prior { share, pseudo_requests: known.min(MOST_PSEUDO_REQUESTS) });
+                let prior = known.filter(|prior| prior.pseudo_requests >= SCORE_PRIOR.pseudo_requests).unwrap_or(SCORE_PRIOR);
+                components.extend([component, Component::new(None, SCORE_NULL, prior, calibration)]);
             }
             ObjectiveKind::Latency { .. } => {
                 kept = halved.map(|(bound, calibration)| calibration.write(bound.and_then(|bound| u64::try_from(bound).ok()))).collect();
@@ -99,6 +104,9 @@ impl ObjectiveMemory {
             step: StepCounts::default(),
             components,
             alone: Alone::default(),
+            pods: Vec::new(),
+            score_share: 0.0,
+            scored: PodTotals::new(),
             before: Before::default(),
             kept,
         }
@@ -127,7 +135,7 @@ impl ObjectiveMemory {
     }
 
     /// The first weight is reported: what was learned before it becomes the prior.
-    pub fn begin(&mut self, tolerance: f64) {
+    pub fn begin(&mut self, tolerance: f64, parts: Parts) {
         let count = &self.before.count;
         let latency = matches!(self.objective.kind, ObjectiveKind::Latency { .. });
         let total = if latency { count.timed } else { count.total };
@@ -142,6 +150,18 @@ impl ObjectiveMemory {
         // The tolerance may not carry the candidate past the objective while stable meets it.
         component.null.margin = past.map_or(tolerance, |past| tolerance.min((at_most - ERROR_RATIO * past.share).max(0.001)));
         component.past = past;
+        let (clustered, independent) = SCORE_SHARE;
+        self.score_share = match parts.pod_scores {
+            false => 0.0,
+            true if component.phi() > CLUSTERED => clustered,
+            true => independent,
+        };
+    }
+
+    /// `ω_p` that no beginning gave.
+    #[cfg(test)]
+    pub fn set_score_share(&mut self, share: f64) {
+        self.score_share = share;
     }
 
     fn past(&self, bad: u64, total: u64) -> Option<Past> {
@@ -150,20 +170,23 @@ impl ObjectiveMemory {
     }
 
     /// Latency: chooses the bounds as soon as stable has shown enough; `common`: the bounds that the candidate has.
-    pub fn choose_edges(&mut self, common: impl Fn(u64) -> bool, tolerance: f64) {
+    pub fn choose_edges(&mut self, common: impl Fn(u64) -> bool, tolerance: f64, parts: Parts) {
         let ObjectiveKind::Latency { at_most_milliseconds, .. } = self.objective.kind else { return };
         if !self.components.is_empty() || self.before.count.timed < KNOWN_REQUESTS {
             return;
         }
         let (count, objective) = (&self.before.count, at_most_milliseconds * 1000.0);
-        let chosen = edges(&count.slower, count.timed, common, objective, tolerance);
+        let kept = |bound: u64| {
+            let kept = self.kept.iter().find(|state| state.bound_microseconds.is_some_and(|kept| u64::try_from(kept) == Ok(bound)));
+            kept.and_then(|state| Calibration::read(state).ok()).unwrap_or_default()
+        };
+        let known = |bound: u64| parts.pod_differences && kept(bound).differences().is_some();
+        let chosen = edges(&count.slower, count.timed, common, objective, tolerance, known);
         let component = |(index, edge): (usize, Edge)| {
-            let kept = self.kept.iter().find(|state| state.bound_microseconds.is_some_and(|bound| u64::try_from(bound) == Ok(edge.bound)));
-            let calibration = kept.and_then(|state| Calibration::read(state).ok()).unwrap_or_default();
             let prior = Prior { share: edge.share, pseudo_requests: MOST_PSEUDO_REQUESTS.min(count.timed as f64) };
             let past = self.past(count.slower.get(&edge.bound).copied().unwrap_or_default(), count.timed);
-            let mut component =
-                Component::new(Some(edge.bound), Null { ratio: 1.0, margin: edge.margin }, prior, calibration).against(past);
+            let null = Null { ratio: 1.0, margin: edge.margin };
+            let mut component = Component::new(Some(edge.bound), null, prior, kept(edge.bound)).against(past);
             component.exclusion = (index == 0).then(Exclusion::default);
             component
         };
@@ -199,181 +222,60 @@ impl ObjectiveMemory {
         }
     }
 
-    /// A closed block of both revisions.
-    pub fn step(&mut self, block: &ClosedBlock, before: &Clock, gamma: f64, around: &Surroundings) {
-        let warm_up = self.warm_up_seconds(around.warm_up_seconds);
-        let (all_stable, all_candidate) = block.failures(None);
-        let load = |side: Side| side.total as f64 / side.pods.max(1) as f64;
-        for component in &mut self.components {
-            let (stable, candidate, cold, comparable) = match component.bound {
-                None => {
-                    let (stable, candidate, cold) = block.errors(warm_up);
-                    (stable, candidate, cold, true)
-                }
-                Some(bound) => {
-                    let (stable, candidate) = block.slower(warm_up, bound);
-                    // Latency follows the load: a candidate that works harder than stable ever did cannot be compared.
-                    let most = match component.past {
-                        Some(past) => 1.2 * load(all_stable).max(past.load * block.seconds),
-                        None => 1.5 * load(all_stable),
-                    };
-                    (stable, candidate, false, load(all_candidate) <= most)
-                }
-            };
-            let load_factor = around.load_factor(candidate.pods);
-            component.step(
-                &Block { counts: counts(stable, candidate), seconds: block.seconds, cold, load_factor, comparable },
-                before,
-                gamma,
-            );
-        }
-    }
-
-    /// A block of the candidate alone: warm pods, against q (§8, "Absolute or relative?").
-    pub fn step_alone(&mut self, block: &ClosedBlock, before: &Clock, gamma: f64, around: &Surroundings) {
-        let warm_up = self.warm_up_seconds(around.warm_up_seconds);
-        if self.alone.ln_e(before) <= 1e-9 {
-            (self.alone.total, self.alone.bad) = (0, 0);
-        }
-        let mut factors = [0.0; 6];
-        if let Some(component) = self.components.first() {
-            let (_, candidate) = component.bound.map_or_else(|| block.failures(Some(warm_up)), |bound| block.slower(warm_up, bound));
-            let past = component.past.map_or(0.0, |past| past.upper_share(component.phi()));
-            let limit = match self.objective.kind {
-                ObjectiveKind::ErrorRate { at_most } => 2.0 * at_most.max(past) + 0.01,
-                ObjectiveKind::Latency { percentile, .. } => 2.0 * (1.0 - percentile / 100.0).max(past) + 0.02,
-            };
-            let phi = component.phi();
-            let dispersion = Dispersion { stable: phi, candidate: phi * around.load_factor(candidate.pods) };
-            if candidate.total > 0 && limit < 0.98 {
-                factors = log_factors_alone(candidate.bad, candidate.total, limit, dispersion);
-            }
-            self.alone.total = self.alone.total.saturating_add(candidate.total);
-            self.alone.bad = self.alone.bad.saturating_add(candidate.bad);
-            self.alone.bad_since_start = self.alone.bad_since_start.saturating_add(candidate.bad);
-        }
-        self.alone.mixture.step(&factors, gamma);
-    }
-
     /// Takes stable's increments into the calibration, after the scrape's block has been judged.
     pub fn calibrate(&mut self, stable: &[&Increment], at: Timestamp, pending: bool) {
-        for component in &mut self.components {
+        let scored = std::mem::take(&mut self.scored);
+        for (index, component) in self.components.iter_mut().enumerate() {
+            let count = |total: u64, bad: u64| (total as f64, bad as f64);
             let totals = |increment: &&Increment| match component.bound {
-                None => Some((increment.pod.clone(), (increment.count.total, increment.count.failed))),
-                Some(bound) => Some((increment.pod.clone(), (increment.count.timed, *increment.count.slower.get(&bound)?))),
+                None => Some((increment.pod.clone(), count(increment.count.total, increment.count.failed))),
+                Some(bound) => Some((increment.pod.clone(), count(increment.count.timed, *increment.count.slower.get(&bound)?))),
             };
-            let pods: PodTotals = stable.iter().filter_map(totals).collect();
-            component.calibration.observe(at, &pods);
+            if index == 1 && component.bound.is_none() {
+                component.calibration.observe(at, &scored);
+            } else {
+                component.calibration.observe(at, &stable.iter().filter_map(totals).collect());
+            }
             if !pending {
                 component.refresh_phi();
             }
         }
     }
 
-    /// The component with the most evidence, and its ln E.
-    pub fn leading(&self, clock: &Clock) -> Option<(&Component, f64)> {
-        let with_e = self.components.iter().map(|component| (component, component.ln_e(clock)));
-        with_e.reduce(|best, next| if next.1 > best.1 { next } else { best })
+    /// The share of `E_i` that each component has.
+    fn shares(&self) -> Vec<f64> {
+        match self.objective.kind {
+            ObjectiveKind::ErrorRate { .. } => vec![1.0 - self.score_share, self.score_share],
+            ObjectiveKind::Latency { .. } => vec![1.0 / self.components.len().max(1) as f64; self.components.len()],
+        }
     }
 
-    /// ln `E_i` of §6; `alone`: the candidate alone has its share of it, with its own clock.
-    pub fn ln_e(&self, clock: &Clock, alone: Option<&Clock>) -> f64 {
+    /// The evidence so far is forgotten.
+    pub fn begin_anew(&mut self) {
+        self.components.iter_mut().for_each(Component::begin_anew);
+        self.alone.begin_anew();
+        self.step = StepCounts::default();
+        self.pods.clear();
+    }
+
+    /// The component with the largest share of the evidence, and its place.
+    pub fn leading(&self, clock: &Clock) -> Option<(usize, &Component)> {
+        let with_e = self.components.iter().zip(self.shares()).enumerate();
+        let with_e = with_e.filter(|(_, (_, share))| *share > 0.0);
+        let with_e = with_e.map(|(index, (component, share))| (index, component, libm::log(share) + component.ln_e(clock)));
+        with_e.reduce(|best, next| if next.2 > best.2 { next } else { best }).map(|(index, component, _)| (index, component))
+    }
+
+    /// ln `E_i` of §6; `alone`: the candidate alone has this share of it, with its own clock.
+    pub fn ln_e(&self, clock: &Clock, alone: Option<(f64, &Clock)>) -> f64 {
+        let terms = |(component, share): (&Component, f64)| libm::log(share) + component.ln_e(clock);
         let compared = match self.components.len() {
             0 => 0.0,
-            count => {
-                let share = libm::log(count as f64);
-                log_sum(&self.components.iter().map(|component| component.ln_e(clock) - share).collect::<Vec<_>>())
-            }
+            _ => log_sum(&self.components.iter().zip(self.shares()).map(terms).collect::<Vec<_>>()),
         };
         match alone {
             None => compared,
-            Some(clock) => log_sum(&[libm::log(1.0 - ALONE_WEIGHT) + compared, libm::log(ALONE_WEIGHT) + self.alone.ln_e(clock)]),
+            Some((share, clock)) => log_sum(&[libm::log(1.0 - share) + compared, libm::log(share) + self.alone.ln_e(clock)]),
         }
-    }
-
-    /// To status.
-    pub fn write(&self, alone: bool) -> ObjectiveState {
-        let before = &self.before;
-        let [total, failed, timed] = [before.count.total, before.count.failed, before.count.timed].map(|count| count as f64);
-        let known = if before.known { 1.0 } else { 0.0 };
-        let calibrations = self.components.iter().map(|component| component.calibration.write(component.bound));
-        ObjectiveState {
-            name: self.objective.name.clone(),
-            step: Some(self.step.write()),
-            before: Some(print(&[total, failed, timed, before.seconds, before.pod_seconds, known])),
-            slower: Some(self.write_slower()).filter(|slower| !slower.0.is_empty()),
-            alone: alone.then(|| self.alone.write()),
-            components: self.components.iter().map(Component::write).collect(),
-            calibrations: if self.components.is_empty() { self.kept.clone() } else { calibrations.collect() },
-        }
-    }
-
-    fn write_slower(&self) -> Numbers {
-        let ObjectiveKind::Latency { at_most_milliseconds, .. } = self.objective.kind else { return print(&[]) };
-        let mut bounds: Vec<_> = self.before.count.slower.iter().map(|(bound, count)| (*bound as f64, *count as f64)).collect();
-        let distance = |bound: f64| (libm::log(bound) - libm::log(at_most_milliseconds * 1000.0)).abs();
-        bounds.sort_by(|a, b| distance(a.0).total_cmp(&distance(b.0)));
-        bounds.truncate(MOST_BOUNDS);
-        print(&bounds.into_iter().flat_map(|(bound, count)| [bound, count]).collect::<Vec<_>>())
-    }
-
-    /// From status; `running`: the memory that goes on, whose unfinished minutes are kept.
-    pub fn read(objective: &Objective, tolerance: f64, state: &ObjectiveState, running: Option<&Self>) -> Result<Self, Unreadable> {
-        const WHAT: &str = "objective";
-        let fresh = Self::new(objective, tolerance, &[]);
-        let Some(step) = &state.step else { return Err(Unreadable { what: WHAT }) };
-        let step = StepCounts::read(step, WHAT)?;
-        let [total, failed, timed, seconds, pod_seconds, known] =
-            state.before.as_ref().map_or(Ok([0.0; 6]), |before| parse_counts(before, WHAT))?;
-        let slower = state.slower.as_ref().map_or_else(|| Ok(Vec::new()), |slower| parse_any(slower, WHAT))?;
-        let slower: BTreeMap<u64, u64> = slower.chunks_exact(2).map(|pair| (whole(pair[0]), whole(pair[1]))).collect();
-        let count = PodCount { total: whole(total), failed: whole(failed), timed: whole(timed), slower };
-        let alone = state.alone.as_ref().map_or(Ok(Alone::default()), Alone::read)?;
-        let ratio = if matches!(objective.kind, ObjectiveKind::ErrorRate { .. }) { ERROR_RATIO } else { 1.0 };
-        let mut components = Vec::new();
-        for (index, component) in state.components.iter().enumerate() {
-            let calibration = state.calibrations.get(index).ok_or(Unreadable { what: WHAT })?;
-            let running = running.and_then(|running| running.components.get(index));
-            let calibration = running.map_or_else(|| Calibration::read(calibration), |running| running.calibration.rounded(calibration))?;
-            let latency = matches!(objective.kind, ObjectiveKind::Latency { .. });
-            if component.bound_microseconds.is_some() != latency {
-                return Err(Unreadable { what: WHAT });
-            }
-            components.push(Component::read(component, ratio, calibration)?);
-        }
-        if fresh.components.len() > components.len() {
-            return Err(Unreadable { what: WHAT });
-        }
-        let kept = if components.is_empty() { state.calibrations.clone() } else { Vec::new() };
-        let before = Before { count, seconds, pod_seconds, known: known > 0.0 };
-        Ok(Self { objective: objective.clone(), step, components, alone, before, kept })
-    }
-}
-
-impl Alone {
-    /// ln E of the candidate alone.
-    pub fn ln_e(&self, clock: &Clock) -> f64 {
-        self.mixture.ln_e(clock)
-    }
-
-    fn write(&self) -> Numbers {
-        let counts = [self.total, self.bad, self.bad_since_start].map(|count| count as f64);
-        print(&[self.mixture.0.as_slice(), &counts].concat())
-    }
-
-    fn read(numbers: &Numbers) -> Result<Self, Unreadable> {
-        let all: [f64; 9] = parse(numbers, "alone")?;
-        let (mut mixture, mut counts) = (Mixture::default(), [0; 3]);
-        mixture.0.iter_mut().zip(all).for_each(|(ln_a, number)| *ln_a = number);
-        counts.iter_mut().zip(&all[6..]).for_each(|(count, number)| *count = whole(*number));
-        let [total, bad, bad_since_start] = counts;
-        Ok(Self { mixture, total, bad, bad_since_start })
-    }
-}
-
-impl Surroundings {
-    /// L: by how much more a pod of the candidate carries than one of stable did before the rollout.
-    fn load_factor(&self, candidate_pods: u64) -> f64 {
-        (self.weight / 100.0 * f64::from(self.stable_pods) / candidate_pods.max(1) as f64).max(1.0)
     }
 }

@@ -54,13 +54,15 @@ pub fn excluded(excess: f64) -> String {
     format!("an excess above {points} {word} is excluded (95%)")
 }
 
-/// "12 of 200 requests in 10 min; about 157 more minutes at this traffic, or a load-test gate".
-pub fn too_few(seen: u64, needed: u64, seconds: f64) -> String {
-    let so_far = format!("{} of {} requests in {}", grouped(seen), grouped(needed), duration(seconds));
+/// "12 of 200 requests in 10 min; about 157 more minutes at this traffic, or a load-test gate". What is forecast is the time until the `least`
+/// requests are there, and as many as the evidence needs, or its `patience` is over.
+pub fn too_few(seen: u64, least: u64, needed: u64, patience: f64, seconds: f64) -> String {
+    let so_far = format!("{} of {} requests in {}", grouped(seen), grouped(least), duration(seconds));
     if seen == 0 || seconds < 1.0 {
         return so_far;
     }
-    let minutes = (needed.saturating_sub(seen) as f64 / (seen as f64 / seconds * 60.0)).ceil();
+    let until = |count: u64| count.saturating_sub(seen) as f64 / (seen as f64 / seconds);
+    let minutes = (until(least.max(needed)).min(until(least) + patience) / 60.0).ceil();
     let word = if minutes > 1.0 { "minutes" } else { "minute" };
     format!("{so_far}; about {minutes} more {word} at this traffic, or a load-test gate")
 }
@@ -68,6 +70,11 @@ pub fn too_few(seen: u64, needed: u64, seconds: f64) -> String {
 /// "10 min", "45 s".
 pub fn duration(seconds: f64) -> String {
     if seconds >= 120.0 { format!("{} min", (seconds / 60.0).floor()) } else { format!("{} s", seconds.max(0.0).floor()) }
+}
+
+/// "12:04:10", in UTC.
+pub fn clock(at: jiff::Timestamp) -> String {
+    at.strftime("%H:%M:%S").to_string()
 }
 
 /// "7 810".

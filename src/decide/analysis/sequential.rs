@@ -10,6 +10,8 @@
 
 use libm::{exp, log, log1p};
 
+use super::parts::Parts;
+
 /// Alternatives, as steps in logit above the null: from "a little worse" to "all fail". Equal weights.
 pub const STEPS: [f64; 6] = [0.35, 0.8, 1.6, 2.8, 4.5, 7.0];
 /// One block multiplies by at most this (ln 100): it never decides alone.
@@ -37,17 +39,27 @@ impl Null {
     }
 }
 
-/// Requests and bad ones (failed, or slow) of both revisions in one block.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Requests and bad ones (failed, or slow) of both revisions in one block; or pods and their scores, which may be fractions.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Counts {
     /// Stable's requests.
-    pub stable_total: u64,
+    pub stable_total: f64,
     /// Stable's bad requests.
-    pub stable_bad: u64,
+    pub stable_bad: f64,
     /// The candidate's requests.
-    pub candidate_total: u64,
+    pub candidate_total: f64,
     /// The candidate's bad requests.
-    pub candidate_bad: u64,
+    pub candidate_bad: f64,
+}
+
+impl Counts {
+    /// Adds to all four.
+    pub fn add(&mut self, other: &Self) {
+        self.stable_total += other.stable_total;
+        self.stable_bad += other.stable_bad;
+        self.candidate_total += other.candidate_total;
+        self.candidate_bad += other.candidate_bad;
+    }
 }
 
 /// Design effects: by how much failures come in clusters (1 = independent), for each side.
@@ -61,8 +73,8 @@ pub struct Dispersion {
 
 impl Dispersion {
     /// φ tempered for an alternative `ratio` times the null (κ of §5).
-    fn against(self, ratio: f64) -> Self {
-        let kappa = kappa(ratio);
+    fn against(self, ratio: f64, parts: Parts) -> Self {
+        let kappa = if parts.tempering { kappa(ratio) } else { 1.0 };
         Self { stable: 1.0 + (self.stable - 1.0) * kappa, candidate: 1.0 + (self.candidate - 1.0) * kappa }
     }
 }
@@ -122,15 +134,15 @@ pub fn closest_null(stable: f64, candidate: f64, weights: (f64, f64), null: Null
 }
 
 /// ln of the likelihood ratio of share `to` over share `from` for `bad` of `total`.
-fn log_likelihood_ratio(bad: u64, total: u64, to: f64, from: f64) -> f64 {
-    let (bad, good) = (bad as f64, total.saturating_sub(bad) as f64);
+fn log_likelihood_ratio(bad: f64, total: f64, to: f64, from: f64) -> f64 {
+    let good = (total - bad).max(0.0);
     let term = |count: f64, ratio: f64| if count > 0.0 { count * log(ratio) } else { 0.0 };
     term(bad, to / from) + term(good, (1.0 - to) / (1.0 - from))
 }
 
 /// ℓ before the cap: ln of the factor of one block for the alternative (`stable`, `candidate`) to `null`.
 pub fn log_factor(counts: &Counts, stable: f64, candidate: f64, null: Null, dispersion: Dispersion) -> f64 {
-    let weights = (counts.stable_total as f64 / dispersion.stable, counts.candidate_total as f64 / dispersion.candidate);
+    let weights = (counts.stable_total / dispersion.stable, counts.candidate_total / dispersion.candidate);
     let null_stable = closest_null(stable, candidate, weights, null);
     log_likelihood_ratio(counts.stable_bad, counts.stable_total, stable, null_stable) / dispersion.stable
         + log_likelihood_ratio(counts.candidate_bad, counts.candidate_total, candidate, null.at(null_stable)) / dispersion.candidate
@@ -138,24 +150,28 @@ pub fn log_factor(counts: &Counts, stable: f64, candidate: f64, null: Null, disp
 
 /// `ℓ_j`, capped, of the six alternatives against `null` with stable's share expected at `stable`. A cold block also
 /// needs its `cold_margin`: only alternatives plainly beyond it (twice the null) count, the others are 0.
-pub fn log_factors(counts: &Counts, stable: f64, null: Null, cold_margin: Option<f64>, dispersion: Dispersion) -> [f64; 6] {
+pub fn log_factors(counts: &Counts, stable: f64, null: Null, cold_margin: Option<f64>, dispersion: Dispersion, parts: Parts) -> [f64; 6] {
     let tested = Null { margin: cold_margin.map_or(null.margin, |gross| null.margin.max(gross)), ..null };
     let limit = tested.at(stable);
     alternatives(null.at(stable)).map(|candidate| {
         if cold_margin.is_some() && candidate <= 2.0 * limit {
             return 0.0;
         }
-        log_factor(counts, stable, candidate, tested, dispersion.against(candidate / limit)).min(CAP)
+        capped(log_factor(counts, stable, candidate, tested, dispersion.against(candidate / limit, parts)), parts)
     })
 }
 
 /// `ℓ_j`, capped, where no control exists: `bad` of `total` against the fixed share `limit` (q).
-pub fn log_factors_alone(bad: u64, total: u64, limit: f64, dispersion: Dispersion) -> [f64; 6] {
+pub fn log_factors_alone(bad: f64, total: f64, limit: f64, dispersion: Dispersion, parts: Parts) -> [f64; 6] {
     let limit = clamp_share(limit);
     alternatives(limit).map(|candidate| {
-        let phi = dispersion.against(candidate / limit).candidate;
-        (log_likelihood_ratio(bad, total, candidate, limit) / phi).min(CAP)
+        let phi = dispersion.against(candidate / limit, parts).candidate;
+        capped(log_likelihood_ratio(bad, total, candidate, limit) / phi, parts)
     })
+}
+
+fn capped(factor: f64, parts: Parts) -> f64 {
+    if parts.cap { factor.min(CAP) } else { factor }
 }
 
 /// Time that blocks have covered, and the share G of the start-time mixture that has begun by then.
@@ -169,9 +185,10 @@ pub struct Clock {
 
 impl Clock {
     /// Moves on by a block's length and returns γ, what begins with this block.
-    pub fn advance(&mut self, seconds: f64) -> f64 {
+    pub fn advance(&mut self, seconds: f64, parts: Parts) -> f64 {
         self.seconds += seconds.max(0.0);
-        let begun = FROM_THE_START + (1.0 - FROM_THE_START) * self.seconds / (self.seconds + HALF_BEGUN_SECONDS);
+        let later = (1.0 - FROM_THE_START) * self.seconds / (self.seconds + HALF_BEGUN_SECONDS);
+        let begun = if parts.start_mixture { FROM_THE_START + later } else { 1.0 };
         let gamma = (begun - self.begun).max(0.0);
         self.begun = self.begun.max(begun);
         gamma

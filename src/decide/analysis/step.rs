@@ -29,6 +29,12 @@ impl Step<'_> {
         self.since.map(|since| self.situation.now.duration_since(since))
     }
 
+    /// A pod's name, for sentences.
+    pub fn name_of(&self, pod: &str) -> String {
+        let known = self.situation.pods.iter().find(|known| known.pod == pod);
+        known.map_or_else(|| pod.to_owned(), |known| known.name.clone())
+    }
+
     /// E is near its limit.
     pub fn rising(&self) -> bool {
         self.ln_e >= self.ln_limit + libm::log(RISING)

@@ -2,6 +2,7 @@
 
 mod examples;
 mod memory;
+mod one_pod;
 mod outages;
 mod properties;
 mod rollouts;

@@ -3,15 +3,19 @@
 //! Worst news first. No evidence is not good evidence: while the source is down or the candidate silent nothing passes,
 //! and a step's deadline does only what `onNoEvidence` says.
 
+mod waiting;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::assessment::{Assessment, EvidenceCounts, FailReason, ObjectiveVerdict, PendingReason, Verdict};
-use super::component::Component;
-use super::exclusion::Exclusion;
+use super::component::{Component, whole};
+use super::exclusion::{Exclusion, MARGINS};
 use super::judge::Judge;
 use super::objective::ObjectiveMemory;
+use super::one_pod::{Fate, OnePod};
+use super::planning::Plan;
 use super::sentences;
 use super::step::Step;
 use super::{ObjectiveKind, OnNoEvidence, Situation};
@@ -58,6 +62,9 @@ impl Judge {
         let looks = SignedDuration::from_secs(situation.soak_seconds.min(LOOK_SECONDS)).max(self.chance());
         let looked = self.looking.and_then(|looking| looking.since.saturating_add(looks).ok());
         let deadline = situation.deadline.zip(looked).map(|(deadline, looked)| deadline.max(looked));
+        // The soak starts again when a pod that was left out comes back in.
+        let back = self.one_pod.as_ref().filter(|one| one.pod.is_none()).map(|one| one.since);
+        let since = since.map(|since| back.map_or(since, |back| since.max(back)));
         Step { situation, since, deadline, ln_e: self.ln_e(), ln_limit: -libm::log(self.settings.false_alarm), leading }
     }
 
@@ -76,7 +83,20 @@ impl Judge {
     }
 
     fn decide(&self, index: usize, memory: &ObjectiveMemory, shown: &Shown, step: &Step<'_>) -> (Verdict, String) {
-        if step.leading == Some(index) && step.ln_e >= step.ln_limit && shown.bad_since_start >= LEAST_BAD {
+        let leads = step.leading == Some(index);
+        if leads && let Some((one, fate)) = self.out_and_fate(step) {
+            let name = step.name_of(one.pod.as_deref().unwrap_or_default());
+            let [own, all] = one.seen;
+            let one_pods = format!("{} of {} {} come from one pod, {name}", sentences::grouped(own), sentences::grouped(all), shown.word());
+            match fate {
+                Fate::Waits | Fate::Recovers => {
+                    return (Verdict::Pending(PendingReason::OnePod), format!("{one_pods}; deciding by {}", sentences::clock(one.until())));
+                }
+                Fate::StaysSick => return (Verdict::Fail(FailReason::OnePod), format!("{one_pods}, and it goes on failing")),
+                Fate::OthersToo => {}
+            }
+        }
+        if leads && step.ln_e >= step.ln_limit && shown.bad_since_start >= LEAST_BAD {
             let text = format!(
                 "{} {}",
                 sentences::compared(&shown.comparison(step.situation)),
@@ -111,13 +131,19 @@ impl Judge {
         (Verdict::Pending(reason), why)
     }
 
+    /// The pod that is left out, and what becomes of it.
+    fn out_and_fate(&self, step: &Step<'_>) -> Option<(&OnePod, Fate)> {
+        let one = self.one_pod.as_ref().filter(|one| one.pod.is_some())?;
+        Some((one, one.fate(step.ln_e, step.situation.now)))
+    }
+
     /// What stands between this objective and its Pass.
     fn waits_for(&self, memory: &ObjectiveMemory, step: &Step<'_>) -> Option<PendingReason> {
         let first = self.first_obstacle(memory, step);
         let Some(elapsed) = step.elapsed() else { return Some(first.unwrap_or(PendingReason::Soaking)) };
         let soak = SignedDuration::from_secs(step.situation.soak_seconds);
         let unheard = matches!(first, Some(PendingReason::SourceDown | PendingReason::Silent));
-        let rising = step.rising() || memory.mostly_bad();
+        let rising = step.rising() || memory.mostly_bad() || self.one_pod.as_ref().is_some_and(|one| one.pod.is_some());
         // Patience is for evidence that comes slowly, not for a comparison that cannot be made.
         let compared = !self.lacks_control(memory) && !memory.stable_broken();
         let passes = if step.situation.baking {
@@ -127,8 +153,9 @@ impl Judge {
                 && !memory.mostly_bad()
                 && (!rising || elapsed >= soak.saturating_add(soak))
         } else {
-            let harmless =
-                memory.residual_harm(step.situation.next_weight) || (compared && memory.step.enough_seconds >= PATIENCE_SECONDS as f64);
+            let harmless = !self.settings.parts.promotion_evidence
+                || memory.residual_harm(step.situation.next_weight)
+                || (compared && memory.step.enough_seconds >= PATIENCE_SECONDS as f64);
             elapsed >= soak && !unheard && !rising && memory.step.candidate >= self.settings.min_requests && harmless
         };
         (!passes).then(|| first.unwrap_or(PendingReason::NotYetExcluded))
@@ -146,6 +173,7 @@ impl Judge {
             (PendingReason::NoTraffic, self.heard_for(step) >= self.chance() && memory.step.candidate == 0 && self.served_nothing(memory)),
             (PendingReason::NoControl, self.lacks_control(memory)),
             (PendingReason::StableBroken, memory.stable_broken()),
+            (PendingReason::OnePod, self.one_pod.as_ref().is_some_and(|one| one.pod.is_some())),
             (PendingReason::AlarmRising, step.rising() || memory.mostly_bad()),
             (PendingReason::WarmingUp, self.is_warming_up(memory, step)),
             (PendingReason::Soaking, step.elapsed().is_none_or(|elapsed| elapsed < soak)),
@@ -193,7 +221,8 @@ impl Judge {
 
     /// Fail/Broken: the candidate's counts and stable's over the last two scrapes with traffic.
     fn broken(&self, memory: &ObjectiveMemory) -> Option<(EvidenceCounts, Option<EvidenceCounts>)> {
-        if matches!(memory.objective.kind, ObjectiveKind::Latency { .. }) || self.recent.len() < 2 {
+        let off = !self.settings.parts.broken_rule;
+        if off || matches!(memory.objective.kind, ObjectiveKind::Latency { .. }) || self.recent.len() < 2 {
             return None;
         }
         let (mut pods, mut stable) = (BTreeMap::<&str, EvidenceCounts>::new(), EvidenceCounts::default());
@@ -221,7 +250,7 @@ impl Judge {
 
     fn shown(&self, memory: &ObjectiveMemory) -> Shown {
         let alone = &memory.alone;
-        let leading = memory.leading(&self.clock).map(|(component, _)| component);
+        let leading = memory.leading(&self.clock).map(|(_, component)| component);
         let bound = leading.and_then(|component| component.bound);
         if self.alone_leads(memory) {
             let candidate = EvidenceCounts { bad: alone.bad, total: alone.total };
@@ -230,9 +259,9 @@ impl Judge {
         let counts = leading.map(|component| component.shown).unwrap_or_default();
         Shown {
             bound,
-            candidate: EvidenceCounts { bad: counts.candidate_bad, total: counts.candidate_total },
-            stable: Some(EvidenceCounts { bad: counts.stable_bad, total: counts.stable_total }),
-            bad_since_start: leading.map_or(0, |component| component.bad_since_start),
+            candidate: EvidenceCounts { bad: whole(counts.candidate_bad), total: whole(counts.candidate_total) },
+            stable: Some(EvidenceCounts { bad: whole(counts.stable_bad), total: whole(counts.stable_total) }),
+            bad_since_start: leading.map_or(0, |component| whole(component.bad_since_start)),
         }
     }
 
@@ -246,66 +275,6 @@ impl Judge {
             format!("{served}; {}", sentences::excluded(memory.excluded()))
         }
     }
-
-    fn waiting(&self, reason: PendingReason, memory: &ObjectiveMemory, shown: &Shown, step: &Step<'_>) -> String {
-        let situation = step.situation;
-        let (candidate, stable) = (situation.candidate, situation.stable);
-        let last = self.last.as_ref();
-        let why = last.and_then(|last| last.why.as_deref()).map_or_else(String::new, |why| format!(" ({why})"));
-        let seconds = step.elapsed().map_or(0.0, |passed| passed.as_secs_f64());
-        let heard = self.heard_for(step).as_secs_f64();
-        match reason {
-            PendingReason::SourceDown => format!("no pod answers with metrics{why}; no evidence either way"),
-            PendingReason::Silent => {
-                let (answered, pods) = last.map_or((0, 0), |last| (last.candidate_answered, last.candidate_pods));
-                format!("{answered} of {pods} ready pods of {candidate} answer with metrics{why}")
-            }
-            PendingReason::NoCommonBuckets => format!("the latency histograms of {candidate} and {stable} have no bound in common"),
-            PendingReason::UnknownConvention => {
-                format!(
-                    "the metrics of {candidate} fit no known convention: {}",
-                    last.and_then(|last| last.missing.as_deref()).unwrap_or_default()
-                )
-            }
-            PendingReason::NoTraffic => format!("no request has reached {candidate} in {}", sentences::duration(heard)),
-            PendingReason::NoControl => {
-                format!("no request has reached {stable} in {}, so there is nothing to compare with", sentences::duration(heard))
-            }
-            PendingReason::StableBroken => {
-                let counts = EvidenceCounts { bad: memory.step.stable_bad, total: memory.step.stable };
-                let word = if shown.bound.is_none() { "fails" } else { "is slow" };
-                format!("stable {word} {} too; no evidence either way", sentences::percent(&counts))
-            }
-            PendingReason::AlarmRising => {
-                format!(
-                    "{} {}",
-                    sentences::compared(&shown.comparison(situation)),
-                    sentences::evidence(libm::exp(step.ln_e), libm::exp(step.ln_limit))
-                )
-            }
-            PendingReason::WarmingUp => format!(
-                "every pod of {candidate} is younger than {}",
-                sentences::duration(memory.warm_up_seconds(self.settings.warm_up_seconds) as f64)
-            ),
-            PendingReason::Soaking => {
-                let counts = EvidenceCounts { bad: memory.step.candidate_bad, total: memory.step.candidate };
-                let bound = memory.components.first().and_then(|component| component.bound);
-                format!(
-                    "{} so far; soaking for {}",
-                    sentences::served(counts, bound),
-                    sentences::duration(step.left(situation.soak_seconds))
-                )
-            }
-            PendingReason::TooFewRequests => sentences::too_few(memory.step.candidate, self.settings.min_requests, seconds),
-            PendingReason::NotYetExcluded => format!(
-                "{}; more requests, or {}",
-                sentences::excluded(memory.excluded()),
-                sentences::duration(
-                    step.left(situation.soak_seconds).max((PATIENCE_SECONDS as f64 - memory.step.enough_seconds).max(0.0).ceil())
-                )
-            ),
-        }
-    }
 }
 
 impl ObjectiveMemory {
@@ -314,14 +283,27 @@ impl ObjectiveMemory {
         self.components.first().and_then(|component| component.exclusion.as_ref()).map_or(1.0, Exclusion::excluded)
     }
 
+    /// Requests of the candidate that exclude all of the excess that may not be risked at the next weight (§12); `None` where that is not known.
+    fn requests_needed(&self, next_weight: f64) -> Option<u64> {
+        let component = self.components.first()?;
+        let harm = self.harm() * 100.0 / next_weight.max(1.0);
+        let margin = MARGINS.into_iter().find(|margin| *margin <= harm + 1e-9)?;
+        let ratio = self.step.candidate as f64 / self.step.stable.max(1) as f64;
+        let needed = Plan { stable: component.expected(), phi: component.phi(), ratio }.requests_to_exclude(margin);
+        (needed.is_finite() && needed < 1e9).then(|| whole(needed.ceil()))
+    }
+
+    fn harm(&self) -> f64 {
+        if matches!(self.objective.kind, ObjectiveKind::ErrorRate { .. }) { HARM_ERRORS } else { HARM_SLOW }
+    }
+
     fn stable_broken(&self) -> bool {
         self.components.iter().any(Component::stable_broken)
     }
 
     /// What is not yet excluded would, at the next weight, harm no more than may be risked.
     fn residual_harm(&self, next_weight: f64) -> bool {
-        let harm = if matches!(self.objective.kind, ObjectiveKind::ErrorRate { .. }) { HARM_ERRORS } else { HARM_SLOW };
-        self.excluded() * next_weight / 100.0 <= harm + 1e-9
+        self.excluded() * next_weight / 100.0 <= self.harm() + 1e-9
     }
 
     /// At least half of the candidate's requests in this step are bad, and not as many of stable's: whatever else is
@@ -343,6 +325,11 @@ struct Shown {
 }
 
 impl Shown {
+    /// What is counted.
+    fn word(&self) -> &'static str {
+        if self.bound.is_none() { "failures" } else { "slow requests" }
+    }
+
     fn comparison<'a>(&self, situation: &Situation<'a>) -> sentences::Comparison<'a> {
         let Self { bound, candidate, stable, .. } = *self;
         sentences::Comparison {

@@ -1,12 +1,17 @@
 //! §15: worked examples, values to three digits.
 
-use crate::decide::analysis::calibration::{Calibration, WindowSums};
-use crate::decide::analysis::component::{Block, Component, Prior};
+use super::world::{errors, latency, settings};
+use crate::decide::analysis::calibration::{Calibration, Differences, WindowSums};
+use crate::decide::analysis::component::{Block, Component, FORGET_ABOVE, Prior};
 use crate::decide::analysis::exclusion::Exclusion;
 use crate::decide::analysis::latency::shift;
+use crate::decide::analysis::one_pod::one_sick_pod;
+use crate::decide::analysis::planning::Plan;
+use crate::decide::analysis::score::score;
 use crate::decide::analysis::sequential::{
     CAP, Clock, Counts, Dispersion, Mixture, Null, alternatives, closest_null, kappa, log_factor, log_factors_alone,
 };
+use crate::decide::analysis::{Judge, Parts};
 
 pub fn close(actual: f64, expected: f64, what: &str) {
     // Three digits as printed on the page: half a unit of the third digit, and a hair because its inputs are rounded too.
@@ -18,6 +23,8 @@ pub const NULL: Null = Null { ratio: 1.25, margin: 0.001 };
 const INDEPENDENT: Dispersion = Dispersion { stable: 1.0, candidate: 1.0 };
 
 pub fn block(stable_total: u64, stable_bad: u64, candidate_total: u64, candidate_bad: u64) -> Counts {
+    let [stable_total, stable_bad, candidate_total, candidate_bad] =
+        [stable_total, stable_bad, candidate_total, candidate_bad].map(|count| count as f64);
     Counts { stable_total, stable_bad, candidate_total, candidate_bad }
 }
 
@@ -40,9 +47,19 @@ impl Run {
 
     pub fn step(&mut self, counts: Counts) -> f64 {
         let before = self.clock;
-        let gamma = self.clock.advance(self.seconds);
+        let gamma = self.clock.advance(self.seconds, Parts::default());
         let phi = self.component.phi();
-        let block = Block { counts, seconds: self.seconds, cold: self.cold, load_factor: self.load_factor, comparable: true };
+        let block = Block {
+            counts,
+            shown: counts,
+            seconds: self.seconds,
+            cold: self.cold,
+            load_factor: self.load_factor,
+            comparable: true,
+            differences: 0.0,
+            forget_above: FORGET_ABOVE,
+            parts: Parts::default(),
+        };
         self.component.step(&block, &before, gamma);
         self.component.set_phi(phi);
         self.e()
@@ -218,17 +235,29 @@ fn example_18_an_edge() {
 
 #[test]
 fn example_19_alone() {
-    type Case = (f64, u64, &'static [(usize, f64)]);
+    type Case = (f64, u32, &'static [(usize, f64)]);
     let cases: [Case; 3] = [(0.012, 25, &[(1, 16.0), (2, 1530.0)]), (0.012, 5, &[(4, 0.681)]), (0.02, 15, &[(7, 97.3), (8, 284.0)])];
     for (limit, bad, expected) in cases {
         let (mut mixture, mut clock) = (Mixture::default(), Clock::default());
         for count in 1..=8 {
-            let gamma = clock.advance(5.0);
-            mixture.step(&log_factors_alone(bad, 500, limit, INDEPENDENT), gamma);
+            let gamma = clock.advance(5.0, Parts::default());
+            mixture.step(&log_factors_alone(f64::from(bad), 500.0, limit, INDEPENDENT, Parts::default()), gamma);
             if let Some((_, expected)) = expected.iter().find(|(at, _)| *at == count) {
                 close(mixture.ln_e(&clock).exp(), *expected, "alone");
             }
         }
+    }
+}
+
+#[test]
+fn example_20_weights_of_components_and_objectives() {
+    let mut judge = Judge::new(&settings(vec![errors(), latency()]), None);
+    judge.clock = Clock { seconds: 1e9, begun: 1.0 };
+    judge.objectives[0].set_score_share(0.1);
+    for (counts, expected) in [(180.0, 97.7), (185.0, 100.4)] {
+        judge.objectives[0].components[0].set_e(counts);
+        judge.objectives[0].components[1].set_e(1.0);
+        close(judge.ln_e().exp(), expected, "E");
     }
 }
 
@@ -259,7 +288,7 @@ fn example_22_dispersion() {
     for (windows, phi, spread, variance) in cases {
         let mut sums = WindowSums::default();
         for window in windows {
-            sums.add(&window.map(|bad| (600, bad)));
+            sums.add(&window.map(|bad| (600.0, f64::from(bad))));
         }
         close(sums.phi().max(1.0), phi, "phi");
         close(sums.sums().0, spread, "S");
@@ -271,4 +300,39 @@ fn example_22_dispersion() {
 fn example_25_what_a_tolerated_slowdown_does_to_a_share() {
     close(shift(0.233, 100_000, Some((50_000, 0.603)), 1.1), 0.0418, "at 100 ms");
     close(shift(0.0207, 250_000, Some((100_000, 0.233)), 1.1), 0.00643, "at 250 ms");
+}
+
+#[test]
+fn example_23_pod_scores() {
+    let cases = [(50, 0, 0.00225, 0.0), (50, 1, 0.00225, 0.439), (50, 2, 0.00225, 1.0), (5, 1, 0.00225, 1.0), (500, 3, 0.00225, 0.293)];
+    for (total, bad, reference, expected) in cases.into_iter().chain([(500, 4, 0.00225, 1.0), (500, 86, 0.14, 1.0)]) {
+        let actual = score(total, bad, reference);
+        assert!((actual - expected).abs() < 0.0006, "score of {bad} in {total} at {reference}: {actual} is not {expected}");
+    }
+}
+
+#[test]
+fn example_24_pods_that_differ() {
+    let pods = [300.0, 360.0, 270.0, 330.0].map(|bad| (30_000.0, bad));
+    close(Differences::of(&pods, 1.0).unwrap().margin(2.0, 4.0), 0.00452, "het");
+    assert_eq!(Differences::of(&pods[..1], 1.0), None, "one pod cannot differ");
+}
+
+#[test]
+fn example_26_requests_to_find_an_excess() {
+    let plan = Plan { stable: 0.001, phi: 1.0, ratio: 1.0 / 9.0 };
+    for (excess, expected) in [(0.005, 4260.0), (0.01, 1040.0), (0.05, 81.8)] {
+        close(plan.requests_to_find(excess, 0.001, 0.01, 0.54), expected, "n");
+    }
+    // The page's formula takes stable's uncertainty in full: a little longer than the 14 blocks of 25 that example 21 takes.
+    let blocks = Plan { ratio: 1.0 / 19.0, ..plan }.requests_to_exclude(0.01) / 25.0;
+    assert!((14.0..17.0).contains(&blocks), "{blocks}");
+}
+
+#[test]
+fn example_28_one_sick_pod() {
+    let of = |pods: [(&'static str, u64, u64); 2]| one_sick_pod(0.00225, pods.into_iter());
+    assert_eq!(of([("a", 500, 20), ("b", 500, 1)]), Some("a"));
+    assert_eq!(of([("a", 500, 12), ("b", 500, 9)]), None);
+    assert_eq!(one_sick_pod(0.00225, [("a", 500, 20)].into_iter()), None, "the only pod");
 }

@@ -6,7 +6,7 @@ use crate::decide::analysis::{AnalysisState, Judge, PendingReason, Scrape, Verdi
 #[test]
 fn a_restart_of_the_operator_changes_nothing_but_the_scrapes_it_missed() {
     let mut world = World::new(vec![errors(), latency()], 4, 2);
-    world.control_until_end = false;
+    world.control = crate::decide::analysis::Control::InSteps;
     world.stable = Traffic { fail: 0.01, slow: 0.02, ..good(900.0) };
     world.run(60);
     world.weight(Traffic { fail: 0.02, slow: 0.03, ..good(100.0) });
@@ -40,7 +40,7 @@ fn a_restart_of_the_operator_changes_nothing_but_the_scrapes_it_missed() {
 #[test]
 fn the_state_is_small_and_reads_back_as_it_was() {
     let mut world = World::new(vec![errors(), latency()], 4, 2);
-    world.control_until_end = false;
+    world.control = crate::decide::analysis::Control::InSteps;
     world.stable.slow = 0.02;
     world.stable.fail = 0.001;
     for phase in 0..3 {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::examples::{NULL, Run, block};
 use super::world::{Traffic, World, at, errors, latency, settings};
 use crate::decide::analysis::sequential::{Counts, Dispersion, Null, alternatives, log_factor, log_factors};
-use crate::decide::analysis::{Counters, FailReason, Judge, PodSample, Scrape, SilentPod, Source, Verdict};
+use crate::decide::analysis::{Counters, FailReason, Judge, Parts, PodSample, Scrape, SilentPod, Source, Verdict};
 
 fn counts() -> impl Strategy<Value = Counts> {
     (0u64..3000, 0u64..3000, 0.0..1.0f64, 0.0..1.0f64).prop_map(|(n_s, n_c, s, c)| {
@@ -31,8 +31,8 @@ proptest! {
     #[test]
     fn property_1_within_the_tolerance_there_is_no_evidence(share in share(), phi in 1.0..8.0f64, blocks in prop::collection::vec(counts(), 1..20)) {
         let within = blocks.into_iter().map(|mut counts| {
-            let allowed = NULL.at(counts.stable_bad as f64 / counts.stable_total.max(1) as f64) * counts.candidate_total as f64;
-            counts.candidate_bad = counts.candidate_bad.min(crate::decide::analysis::component::whole(allowed));
+            let allowed = NULL.at(counts.stable_bad / counts.stable_total.max(1.0)) * counts.candidate_total;
+            counts.candidate_bad = counts.candidate_bad.min(allowed.floor());
             counts
         }).collect::<Vec<_>>();
         prop_assert!(run_all(share, phi, &within) <= 1e-9);
@@ -42,26 +42,27 @@ proptest! {
     fn property_2_one_more_failure_never_lowers_e(share in share(), phi in 1.0..8.0f64, blocks in prop::collection::vec(counts(), 1..10), which in 0usize..10) {
         let mut more = blocks.clone();
         let index = which % more.len();
-        more[index].candidate_bad = (more[index].candidate_bad + 1).min(more[index].candidate_total);
+        more[index].candidate_bad = (more[index].candidate_bad + 1.0).min(more[index].candidate_total);
         prop_assert!(run_all(share, phi, &more) >= run_all(share, phi, &blocks) - 1e-9);
     }
 
     #[test]
     fn property_3_fewer_failures_of_stable_never_lower_a_factor(stable in share(), counts in counts(), phi in dispersion()) {
-        let fewer = Counts { stable_bad: counts.stable_bad.saturating_sub(1), ..counts };
-        let (before, after) = (log_factors(&counts, stable, NULL, None, phi), log_factors(&fewer, stable, NULL, None, phi));
+        let fewer = Counts { stable_bad: (counts.stable_bad - 1.0).max(0.0), ..counts };
+        let (before, after) = (log_factors(&counts, stable, NULL, None, phi, Parts::default()), log_factors(&fewer, stable, NULL, None, phi, Parts::default()));
         prop_assert!(before.iter().zip(after).all(|(before, after)| after >= before - 1e-9));
     }
 
     #[test]
-    fn properties_4_and_9_blocks_may_be_cut_and_dispersion_divides(stable in share(), counts in counts(), parts in 2u64..5, k in 1.0..5.0f64) {
-        let whole = Counts { stable_total: counts.stable_total * parts, stable_bad: counts.stable_bad * parts, candidate_total: counts.candidate_total * parts, candidate_bad: counts.candidate_bad * parts };
+    fn properties_4_and_9_blocks_may_be_cut_and_dispersion_divides(stable in share(), counts in counts(), parts in 2u32..5, k in 1.0..5.0f64) {
+        let times = f64::from(parts);
+        let whole = Counts { stable_total: counts.stable_total * times, stable_bad: counts.stable_bad * times, candidate_total: counts.candidate_total * times, candidate_bad: counts.candidate_bad * times };
         let one = Dispersion { stable: 1.5, candidate: 2.5 };
         let wider = Dispersion { stable: 1.5 * k, candidate: 2.5 * k };
         for candidate in alternatives(NULL.at(stable)) {
             let part = log_factor(&counts, stable, candidate, NULL, one);
             let scale = part.abs().max(1.0);
-            prop_assert!((log_factor(&whole, stable, candidate, NULL, one) - parts as f64 * part).abs() <= 1e-6 * scale * parts as f64);
+            prop_assert!((log_factor(&whole, stable, candidate, NULL, one) - times * part).abs() <= 1e-6 * scale * times);
             prop_assert!((log_factor(&counts, stable, candidate, NULL, wider) - part / k).abs() <= 1e-6 * scale);
         }
     }
@@ -80,7 +81,7 @@ proptest! {
     #[test]
     fn property_10_nothing_makes_nan_or_panics(samples in prop::collection::vec((0u8..8, any::<u64>(), any::<u64>(), any::<u64>(), -200i64..200, any::<bool>()), 0..60), weight in any::<f64>()) {
         let mut world = World::new(vec![errors(), latency()], 2, 2);
-        world.control_until_end = false;
+        world.control = crate::decide::analysis::Control::InSteps;
         world.run(20);
         world.weight(Traffic { requests: 50.0, fail: 0.1, slow: 0.1 });
         for (index, (pod, good, bad, timed, second, stable)) in samples.into_iter().enumerate() {
@@ -179,7 +180,7 @@ fn property_6_the_mean_of_a_factor_is_at_most_1_on_the_null() {
         for (n_s, n_c) in [(20, 20), (40, 5), (5, 40), (1, 1)] {
             for expected in [0.001, 0.02, 0.3] {
                 for null in [NULL, Null { ratio: 1.0, margin: 0.05 }] {
-                    let factors = |x_s, x_c| log_factors(&block(n_s, x_s, n_c, x_c), expected, null, None, dispersion);
+                    let factors = |x_s, x_c| log_factors(&block(n_s, x_s, n_c, x_c), expected, null, None, dispersion, Parts::default());
                     let table: Vec<_> = (0..=n_s)
                         .flat_map(|x_s| (0..=n_c).map(move |x_c| (x_s, x_c)))
                         .map(|(x_s, x_c)| (x_s, x_c, factors(x_s, x_c)))

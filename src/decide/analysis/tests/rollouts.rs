@@ -22,7 +22,7 @@ fn a_good_candidate_passes_when_its_soak_is_over() {
 fn total_failure_is_found_within_three_scrapes() {
     // Also where stable has nothing to compare with, and also while every pod is cold.
     for (stable, reason, words) in [
-        (good(900.0), FailReason::Worse, "200 of 200 requests failed on 7f9c4d01ab, 0 of 1 800 on a11ce0ffee (e = 516, limit 100)"),
+        (good(900.0), FailReason::Worse, "200 of 200 requests failed on 7f9c4d01ab, 0 of 1 800 on a11ce0ffee (e = 258, limit 100)"),
         (good(4.0), FailReason::Broken, "200 of 200 requests failed on 7f9c4d01ab, 0 of 8 on a11ce0ffee within two measurements"),
         (good(0.0), FailReason::Broken, "200 of 200 requests failed on 7f9c4d01ab; no control within two measurements"),
     ] {
@@ -213,7 +213,7 @@ fn time_never_promotes_what_mostly_fails() {
 #[test]
 fn without_a_control_the_candidate_is_judged_alone() {
     let mut world = World::new(vec![errors()], 4, 2);
-    world.control_until_end = false;
+    world.control = crate::decide::analysis::Control::InSteps;
     world.run(40);
     world.stable.requests = 0.0;
     world.weight(Traffic { fail: 0.1, ..good(100.0) });
@@ -222,7 +222,7 @@ fn without_a_control_the_candidate_is_judged_alone() {
     assert!(seconds <= 120, "{seconds}");
     assert!(failed.sentence.contains(" requests failed on 7f9c4d01ab; no control (e = "), "{}", failed.sentence);
     let mut world = World::new(vec![latency()], 4, 2);
-    world.control_until_end = false;
+    world.control = crate::decide::analysis::Control::InSteps;
     world.run(60);
     world.weight(good(100.0));
     world.soak_seconds = 3600;
@@ -266,7 +266,7 @@ fn a_new_weight_starts_a_new_step() {
     world.weight(good(10.0));
     let held = world.run(60);
     assert_eq!(held.verdict, Verdict::Pending(PendingReason::TooFewRequests));
-    assert!(held.sentence.contains("110 of 200 requests in 60 s; about 1 more minute"), "{}", held.sentence);
+    assert!(held.sentence.contains("110 of 200 requests in 60 s; about 5 more minutes"), "{}", held.sentence);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::decide::analysis::{
-    AnalysisState, Assessment, Counters, Judge, Objective, ObjectiveKind, OnNoEvidence, PodSample, PodState, Scrape, Settings, SilentPod,
-    Situation, Source, Verdict,
+    AnalysisState, Assessment, Control, Counters, Judge, Objective, ObjectiveKind, OnNoEvidence, Parts, PodSample, PodState, Scrape,
+    Settings, SilentPod, Situation, Source, Verdict,
 };
 
 pub const STABLE: &str = "a11ce0ffee";
@@ -25,7 +25,15 @@ pub fn latency() -> Objective {
 }
 
 pub fn settings(objectives: Vec<Objective>) -> Settings {
-    Settings { false_alarm: 0.01, tolerance: 0.001, min_requests: 200, warm_up_seconds: 30, interval_seconds: 5, objectives }
+    Settings {
+        false_alarm: 0.01,
+        tolerance: 0.001,
+        min_requests: 200,
+        warm_up_seconds: 30,
+        interval_seconds: 5,
+        objectives,
+        parts: Parts::default(),
+    }
 }
 
 /// One pod of the world.
@@ -45,11 +53,13 @@ pub struct World {
     pods: Vec<Pod>,
     pub stable: Traffic,
     pub candidate: Traffic,
+    /// The share that the candidate's first pod fails of its own.
+    pub sick: f64,
     pub weight_since: Option<i64>,
     pub soak_seconds: i64,
     pub next_weight: f64,
     pub baking: bool,
-    pub control_until_end: bool,
+    pub control: Control,
     pub deadline: Option<i64>,
     pub on_no_evidence: OnNoEvidence,
     fractions: BTreeMap<&'static str, f64>,
@@ -97,11 +107,12 @@ impl World {
             pods,
             stable: Traffic { requests: 900.0, ..Traffic::default() },
             candidate: Traffic::default(),
+            sick: 0.0,
             weight_since: None,
             soak_seconds: 60,
             next_weight: 25.0,
             baking: false,
-            control_until_end: true,
+            control: Control::UntilEnd,
             deadline: None,
             on_no_evidence: OnNoEvidence::Hold,
             fractions: BTreeMap::new(),
@@ -125,7 +136,7 @@ impl World {
             next_weight: self.next_weight,
             soak_seconds: self.soak_seconds,
             baking: self.baking,
-            control_until_end: self.control_until_end,
+            control: self.control,
             deadline: self.deadline.map(at),
             on_no_evidence: self.on_no_evidence,
             pods: &pods,
@@ -152,6 +163,7 @@ impl World {
             let requests = self.whole(all, traffic.requests);
             let failed = self.whole(fail, requests as f64 * traffic.fail).min(requests);
             let slow = self.whole(slow, requests as f64 * traffic.slow).min(requests);
+            let sick = if revision == CANDIDATE { self.sick } else { 0.0 };
             let pods: Vec<_> = self.pods.iter_mut().filter(|pod| pod.state.revision == revision).collect();
             let count = pods.len() as u64;
             // What does not divide goes round.
@@ -159,6 +171,8 @@ impl World {
             for (index, pod) in pods.into_iter().enumerate() {
                 let part = |amount: u64| amount / count + u64::from((index as u64 + turn) % count < amount % count);
                 let (requests, failed, slow) = (part(requests), part(failed).min(part(requests)), part(slow).min(part(requests)));
+                let own = crate::decide::analysis::component::whole(requests as f64 * if index == 0 { sick } else { 0.0 });
+                let failed = failed.max(own);
                 let counters = &mut pod.counters;
                 *counters.by_status.entry(200).or_default() += requests - failed;
                 *counters.by_status.entry(500).or_default() += failed;

@@ -1,0 +1,100 @@
+//! What a closed block tells an objective's components (§6).
+
+use std::collections::BTreeMap;
+
+use super::{ERROR_RATIO, ObjectiveMemory, Surroundings};
+use crate::decide::analysis::ObjectiveKind;
+use crate::decide::analysis::blocks::{ClosedBlock, Side, Sides, counts, side};
+use crate::decide::analysis::component::{Block, Component, FORGET_ABOVE, FORGET_ABOVE_BLOCKS};
+use crate::decide::analysis::score::{Scores, scores};
+use crate::decide::analysis::sequential::{Clock, Counts};
+
+/// Scores say nothing where a pod of the candidate carries so much more than one of stable.
+const SCORE_LOAD: f64 = 1.5;
+
+impl ObjectiveMemory {
+    /// A closed block of both revisions.
+    pub fn step(&mut self, block: &ClosedBlock, before: &Clock, gamma: f64, around: &Surroundings) {
+        let warm_up = self.warm_up_seconds(around.warm_up_seconds);
+        match self.objective.kind {
+            ObjectiveKind::ErrorRate { .. } => self.step_errors(block, before, gamma, around, warm_up),
+            ObjectiveKind::Latency { .. } => self.step_latency(block, before, gamma, around, warm_up),
+        }
+    }
+
+    fn step_errors(&mut self, block: &ClosedBlock, before: &Clock, gamma: f64, around: &Surroundings, warm_up: i64) {
+        let (sides, cold) = block.errors(warm_up);
+        self.tally(0, &sides);
+        let [component, score] = self.components.as_mut_slice() else { return };
+        let requests = around.block(counts(&sides), block.seconds, &sides, component);
+        let requests = Block { cold, ..requests };
+        let (expected, margin) = (component.expected(), component.null.margin + requests.differences);
+        let usual = |share: f64| ERROR_RATIO * share + margin;
+        component.step(&requests, before, gamma);
+        let Scores { counts, stable } = scores(&sides.stable, &sides.candidate, expected, usual);
+        let comparable = !cold && load(side(&sides.candidate)) <= SCORE_LOAD * load(side(&sides.stable));
+        let forget_above = FORGET_ABOVE_BLOCKS * counts.stable_total.max(1.0);
+        score.step(&Block { counts, comparable, differences: 0.0, forget_above, cold: false, ..requests }, before, gamma);
+        for (pod, points) in stable {
+            let sum = self.scored.entry(pod).or_default();
+            *sum = (sum.0 + 1.0, sum.1 + points);
+        }
+    }
+
+    fn step_latency(&mut self, block: &ClosedBlock, before: &Clock, gamma: f64, around: &Surroundings, warm_up: i64) {
+        let all = block.failures(None);
+        let (all_stable, all_candidate) = (load(side(&all.stable)), load(side(&all.candidate)));
+        for index in 0..self.components.len() {
+            let Some(bound) = self.components[index].bound else { continue };
+            let sides = block.slower(warm_up, bound);
+            self.tally(index, &sides);
+            let component = &mut self.components[index];
+            // Latency follows the load: a candidate that works harder than stable ever did cannot be compared.
+            let most = match component.past {
+                Some(past) => 1.2 * all_stable.max(past.load * block.seconds),
+                None => 1.5 * all_stable,
+            };
+            let requests = around.block(counts(&sides), block.seconds, &sides, component);
+            component.step(&Block { comparable: all_candidate <= most, ..requests }, before, gamma);
+        }
+    }
+
+    fn tally(&mut self, index: usize, sides: &Sides) {
+        if self.pods.len() <= index {
+            self.pods.resize_with(index + 1, BTreeMap::new);
+        }
+        for pod in &sides.candidate {
+            let sum = self.pods[index].entry(pod.pod.clone()).or_default();
+            *sum = (sum.0.saturating_add(pod.total), sum.1.saturating_add(pod.bad));
+        }
+    }
+}
+
+/// Requests per pod.
+fn load(side: Side) -> f64 {
+    side.total as f64 / side.pods.max(1) as f64
+}
+
+impl Surroundings {
+    /// A block of requests as a component sees it.
+    fn block(&self, counts: Counts, seconds: f64, sides: &Sides, component: &Component) -> Block {
+        let (stable_pods, candidate_pods) = (sides.stable.len(), sides.candidate.len());
+        let differences = component.calibration.differences().filter(|_| self.parts.pod_differences);
+        Block {
+            counts,
+            shown: counts,
+            seconds,
+            cold: false,
+            load_factor: self.load_factor(candidate_pods as u64),
+            comparable: true,
+            differences: differences.map_or(0.0, |differences| differences.margin(candidate_pods as f64, stable_pods as f64)),
+            forget_above: FORGET_ABOVE,
+            parts: self.parts,
+        }
+    }
+
+    /// L: by how much more a pod of the candidate carries than one of stable did before the rollout.
+    pub(super) fn load_factor(&self, candidate_pods: u64) -> f64 {
+        (self.weight / 100.0 * f64::from(self.stable_pods) / candidate_pods.max(1) as f64).max(1.0)
+    }
+}

@@ -128,8 +128,8 @@ impl<'a> Run<'a> {
             self.settled =
                 event.is_none() && self.world.now >= rest && operators.is_none_or(|at| at >= self.world.now + REST) && self.at_rest(zero);
             if self.settled || self.world.now >= end {
-                // Pods that crash for ever give the world no rest; the operator is silent all the same.
-                self.settled |= self.world.now >= rest && self.ended();
+                // Pods that crash for ever give neither the world nor what is said of it any rest.
+                self.settled |= self.ended() && self.world.workloads.crashed.is_some_and(|at| at + REST > self.world.now);
                 return;
             }
             let next = [event, operators, self.world.wake()].into_iter().flatten().min().unwrap_or(end);

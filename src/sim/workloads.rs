@@ -30,11 +30,22 @@ pub(super) struct Workloads {
     /// The change of objects that was acted on last, and when to act on the present one.
     seen: Option<Timestamp>,
     sync_at: Option<Timestamp>,
+    /// When a container crashed last.
+    pub(super) crashed: Option<Timestamp>,
 }
 
 impl Workloads {
     pub(super) fn new(nodes: usize, images: BTreeMap<String, Behaviour>, seed: u64) -> Self {
-        Self { nodes: vec![None; nodes], pods: BTreeMap::new(), images, random: Random::new(seed, 1), made: 0, seen: None, sync_at: None }
+        Self {
+            nodes: vec![None; nodes],
+            pods: BTreeMap::new(),
+            images,
+            random: Random::new(seed, 1),
+            made: 0,
+            seen: None,
+            sync_at: None,
+            crashed: None,
+        }
     }
 
     /// How pods of an image behave.
@@ -158,6 +169,7 @@ impl Workloads {
                 match sight {
                     Some(Sight::Ready) => timeline.ready(now, &owner, self.ready_of(&owner)),
                     Some(Sight::Crashed(how)) => {
+                        self.crashed = Some(now);
                         timeline.line(now, "pods", &format!("{name} crashed: {how}"), &format!("{restarts} restarts before"));
                     }
                     Some(Sight::Unpullable(image)) => timeline.line(now, "pods", &format!("{name}: image {image} cannot be pulled"), ""),

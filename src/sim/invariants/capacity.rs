@@ -92,7 +92,7 @@ impl Auditor {
     fn drained(&mut self, now: Timestamp, write: &Write, (before, after): (&Served, &Served), needed: usize, memory: Option<&Memory>) {
         let Some(memory) = memory.filter(|_| needed > 0) else { return };
         let on = memory.progress.iter().map(|progress| progress.revision.as_str());
-        let last = memory.last.iter().filter(|last| now <= last.at.0 + DRAIN * 5);
+        let last = memory.last.iter().filter(|last| memory.progress.is_none() && now <= last.at.0 + DRAIN * 2);
         let over = last.flat_map(|last| memory.history.iter().map(String::as_str).chain(last.id.split('-').next()));
         for revision in memory.stable.as_deref().into_iter().chain(on).chain(over).filter(|_| memory.stable.is_some()) {
             let gone = |(name, asked): &(&String, &i64)| {

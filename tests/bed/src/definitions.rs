@@ -18,7 +18,8 @@ impl Bed {
     pub async fn define(&self, files: &Path) -> Result<()> {
         let files = files.to_str().context("the name of the definitions' folder is not text")?;
         self.kubectl(&["apply", "--filename", files]).await?;
-        self.kubectl(&["wait", "--for=condition=Established", "--filename", files, "--timeout=120s"]).await?;
+        // kubectl's own wait fails where there is no condition at all yet, so it is asked again.
+        self.until_answered(&["wait", "--for=condition=Established", "--filename", files, "--timeout=10s"]).await?;
         let found = self.kubectl(&["get", "--filename", files, "--output=json"]).await?;
         let found: Value = serde_json::from_str(&found).context("kubectl answered no JSON")?;
         // One object comes alone, several in a list.
@@ -29,20 +30,21 @@ impl Bed {
             let (group, plural) = (name(&spec["group"]), name(&spec["names"]["plural"]));
             let versions = spec["versions"].as_array().map_or(&[] as &[Value], Vec::as_slice);
             for version in versions.iter().filter(|version| version["served"] == true) {
-                self.wait_until_explained(&plural, &format!("{group}/{}", name(&version["name"]))).await?;
+                // Established is not yet explained: the API server asks its own parts once a second which groups they describe. And kubectl
+                // keeps what it has read, so it is kubectl that is asked.
+                let api_version = format!("--api-version={group}/{}", name(&version["name"]));
+                self.until_answered(&["explain", &plural, &api_version]).await?;
             }
         }
         Ok(())
     }
 
-    /// Established is not yet explained: the API server asks its own parts once a second which groups they describe. And kubectl keeps what it
-    /// has read, so it is kubectl that is asked.
-    async fn wait_until_explained(&self, plural: &str, version: &str) -> Result<()> {
+    /// Runs kubectl until it succeeds.
+    async fn until_answered(&self, arguments: &[&str]) -> Result<()> {
         let deadline = Instant::now() + LIMIT;
-        let api_version = format!("--api-version={version}");
-        while let Err(error) = self.kubectl(&["explain", plural, &api_version]).await {
+        while let Err(error) = self.kubectl(arguments).await {
             if Instant::now() > deadline {
-                bail!("{plural} of {version} is not served after {} s: {error:#}", LIMIT.as_secs());
+                bail!("after {} s: {error:#}", LIMIT.as_secs());
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }

@@ -32,10 +32,16 @@ pub fn start(site: &Site, slot: &mut Slot, processes: &mut Processes, stop: &Sto
         // Too large for the annotation of a client-side apply.
         site.kubectl(&["apply", "--server-side", "--filename", &path(&Part::Gateway.program(file)?)])?;
     }
-    // Contour ends if one of its kinds is not served yet.
-    site.kubectl(&["wait", "--for=condition=Established", "customresourcedefinitions", "--all", "--timeout=300s"])?;
-    let listener = slot.port()?;
     let deadline = Instant::now() + START_LIMIT;
+    // Contour ends if one of its kinds is not served yet. kubectl's wait fails where there is no condition at all yet, so it is asked again.
+    let established = ["wait", "--for=condition=Established", "customresourcedefinitions", "--all", "--timeout=10s"];
+    while let Err(error) = site.kubectl(&established) {
+        if Instant::now() > deadline {
+            return Err(error);
+        }
+        stop.pause(Duration::from_millis(500))?;
+    }
+    let listener = slot.port()?;
     // What is established is discovered a moment later.
     while let Err(error) = site.apply("gateway", &objects(listener - LISTENER_OFFSET)) {
         if Instant::now() > deadline {

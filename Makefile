@@ -5,10 +5,10 @@ BED    = $(CARGO) run --quiet --package plimsoll-bed --
 CRD    = crds/plimsoll.dev_productionservices.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bed bed-down seeds bench crds image requirements
+.PHONY: help demo test check bed bed-down seeds bench bench-decisions crds image requirements
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: requirements ## a real Kubernetes, the operator, a bad version caught and a good one promoted (DEMO_CONTEXT=name DEMO_REGISTRY=host/repo: on your cluster)
 	@$(CARGO) run --package plimsoll-demo
@@ -32,6 +32,9 @@ seeds: requirements ## services, versions and faults dealt out by 20 000 seeds, 
 
 bench: requirements ## what deciding, judging and reading metrics cost, as ratios
 	$(CARGO) bench --bench decide
+
+bench-decisions: requirements ## plimsoll's judge against the peers' policies on the same requests: tables and ratios, about 20 minutes
+	$(CARGO) bench --bench decisions
 
 crds: ## write the generated definition to crds/ and into the chart
 	$(CARGO) run --quiet -- crd > $(CRD).new

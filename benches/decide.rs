@@ -41,6 +41,7 @@ fn main() {
         few / second.as_secs_f64(),
         many / second.as_secs_f64()
     );
+    at_once(500, now);
     let page = format!("{PAGE}{}", "# HELP process_other A metric that is none of ours.\nprocess_other{kind=\"a\"} 1\n".repeat(13_000));
     let read = timed(|| assert!(convention::read(page.as_bytes(), "text/plain", &convention::Reading::default()).is_ok()));
     let mebibytes = page.len() as f64 / f64::from(1 << 20);
@@ -51,12 +52,12 @@ fn main() {
     );
 }
 
-/// Seconds of one decision that takes in a round of metrics, in the middle of a rollout.
-fn rollout(replicas: i32, now: Timestamp) -> f64 {
+/// A rollout in the middle of a step, and the moment at which its next round of metrics comes.
+fn soaking(replicas: i32, now: Timestamp) -> (Snapshot, Timestamp) {
     let mut snapshot = settled("shop", now);
     snapshot.service.spec.replicas = Some(replicas);
     snapshot.service.spec.image = "registry.example/shop:2".into();
-    let soaking = |snapshot: &Snapshot| {
+    let is_soaking = |snapshot: &Snapshot| {
         let memory = snapshot.service.status.as_ref().and_then(|status| status.rollout.as_ref());
         memory.and_then(|memory| memory.progress.as_ref()).is_some_and(|progress| progress.stage == Stage::Soaking)
     };
@@ -66,18 +67,39 @@ fn rollout(replicas: i32, now: Timestamp) -> f64 {
     while rounds < 3 {
         at += 5.seconds();
         assert!(at < now + 600.seconds(), "no step was reached");
-        rounds += u32::from(soaking(&snapshot));
-        let measurements = soaking(&snapshot).then(|| scrape(&snapshot, at, now));
+        rounds += u32::from(is_soaking(&snapshot));
+        let measurements = is_soaking(&snapshot).then(|| scrape(&snapshot, at, now));
         let decision = decide(&snapshot, &measurements, at);
         snapshot.service.status = Some(decision.status);
         snapshot.judge = decision.judge;
         decision.writes.into_iter().for_each(|write| carry_out(&mut snapshot, write, now));
     }
-    at += 5.seconds();
+    (snapshot, at + 5.seconds())
+}
+
+/// Seconds of one decision that takes in a round of metrics.
+fn rollout(replicas: i32, now: Timestamp) -> f64 {
+    let (snapshot, at) = soaking(replicas, now);
     let measurements = Some(scrape(&snapshot, at, now));
     let each = timed(|| assert!(decide(&snapshot, &measurements, at).judge.is_some()));
     println!("decide() in a rollout with a round of metrics of {} pods: {each:.0?}", snapshot.pods.len());
     each.as_secs_f64()
+}
+
+/// Many rollouts at once, each judged every five seconds: what that takes of one core, and of memory.
+fn at_once(rollouts: usize, now: Timestamp) {
+    let (snapshot, at) = soaking(10, now);
+    let measurements = Some(scrape(&snapshot, at, now));
+    let before = resident();
+    let snapshots: Vec<Snapshot> = (0..rollouts).map(|_| snapshot.clone()).collect();
+    let held = resident().saturating_sub(before);
+    let round = timed(|| snapshots.iter().for_each(|snapshot| assert!(decide(snapshot, &measurements, at).judge.is_some())));
+    println!(
+        "{rollouts} rollouts of {} pods at once, blocks of 5 s: {:.1}% of one core; judges, pods and objects hold {} MiB",
+        snapshot.pods.len(),
+        100.0 * round.as_secs_f64() / 5.0,
+        held / 1024
+    );
 }
 
 /// Every pod answers: ten requests a second, all of them well.

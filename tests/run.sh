@@ -143,6 +143,7 @@ rows+=($!)
     renice --priority 15 --pid "$BASHPID" >/dev/null
     # All 20 000 where nobody waits for them.
     level seeds . make --no-print-directory seeds SEEDS="${SEEDS:-$([ -n "${CI:-}" ] && echo 10000 || echo 2000)}"
+    level decisions . cargo bench --bench decisions -- --short
 } &
 rows+=($!)
 # Without root these are counted as not run.
@@ -168,6 +169,7 @@ show bed "the test bed itself, control plane and gateway"
 show cluster "a real control plane with fake nodes"
 show silence "what 200 settled services cost their API server"
 show seeds "simulated runs with faults (20 000 in CI), and the bugs that the invariants have to catch"
+show decisions "bad versions found, good ones left alone: the benchmark's short form"
 show node "pods that really run, crash and are killed"
 show demo "the demo in a user's cluster"
 show drain "a node is drained under a broken candidate"

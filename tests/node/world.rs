@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use libtest_mimic::{Failed, Trial};
+use plimsoll_bed::prometheus::Prometheus;
 use plimsoll_bed::{Bed, Options};
 use plimsoll_demo::cluster::Cluster;
 use plimsoll_demo::diagnosis::diagnose;
@@ -22,6 +23,7 @@ const OPERATOR: &str = env!("CARGO_BIN_EXE_plimsoll");
 
 struct World {
     runtime: Runtime,
+    prometheus: Mutex<Option<Prometheus>>,
     bed: Mutex<Option<Bed>>,
     shared: Shared,
     /// Held alone by scenarios that take the node or the operator from all others.
@@ -62,6 +64,7 @@ static WORLD: OnceLock<Result<World, String>> = OnceLock::new();
 /// Ends the bed and waits until nothing is left of it.
 pub fn end() {
     let Some(Ok(world)) = WORLD.get() else { return };
+    drop(world.prometheus.lock().unwrap().take());
     if let Some(bed) = world.bed.lock().unwrap().take() {
         world.runtime.block_on(bed.stop()).unwrap();
     }
@@ -92,7 +95,7 @@ pub fn scenario<F: Future<Output = Result<()>>>(name: &'static str, turn: Turn, 
 
 fn start() -> Result<World> {
     let runtime = Runtime::new().context("no runtime")?;
-    let (bed, shared) = runtime.block_on(async {
+    let (bed, prometheus, shared) = runtime.block_on(async {
         let bed = Bed::start_or_attach(Options { fake_nodes: 1, ..Options::real() }).await?;
         let cluster = Cluster::of_bed(&bed)?;
         let folder = PathBuf::from(OPERATOR).with_file_name("demo-apps");
@@ -100,16 +103,22 @@ fn start() -> Result<World> {
         let operator = images::push_operator(&cluster, OPERATOR.as_ref())?;
         let namespaces = NAMESPACES.lock().unwrap().clone();
         let serves = namespaces.iter().map(|&name| name.to_owned()).collect();
-        let release = Release { name: "plimsoll".into(), namespace: "plimsoll-system".into(), serves, watch_nodes: true };
+        let address = cluster
+            .kubectl(&["get", "nodes", "--output=jsonpath={.items[?(@.metadata.name=='real-1')].status.addresses[0].address}"])
+            .await?;
+        let address = address.trim().parse().with_context(|| format!("the node has the address {address:?}"))?;
+        let prometheus = Prometheus::start(&bed, &namespaces, address).await?;
+        let url = Some(prometheus.url());
+        let release = Release { name: "plimsoll".into(), namespace: "plimsoll-system".into(), serves, watch_nodes: true, prometheus: url };
         // Only a bed that was attached to has one of an earlier run.
         release.uninstall(&cluster).await?;
-        let all: Vec<_> = namespaces.into_iter().chain([release.namespace.as_str()]).map(namespace).collect();
+        let all: Vec<_> = namespaces.iter().copied().chain([release.namespace.as_str()]).map(namespace).collect();
         cluster.apply("default", &json!({ "apiVersion": "v1", "kind": "List", "items": all }).to_string()).await?;
         release.install(&cluster, &operator).await?;
         let (shop, load) = (images::push_shop(&cluster, images::shop(&apps, "1"), "1", &[])?, images::push_load(&cluster, &apps)?);
-        anyhow::Ok((bed, Shared { cluster, release, apps, nestjs, shop, load }))
+        anyhow::Ok((bed, prometheus, Shared { cluster, release, apps, nestjs, shop, load }))
     })?;
-    Ok(World { runtime, bed: Mutex::new(Some(bed)), shared, turn: RwLock::new(()) })
+    Ok(World { runtime, prometheus: Mutex::new(Some(prometheus)), bed: Mutex::new(Some(bed)), shared, turn: RwLock::new(()) })
 }
 
 fn namespace(name: &str) -> Value {

@@ -21,6 +21,8 @@ pub struct Release {
     pub serves: Vec<String>,
     /// Where `serves` names namespaces: whether it watches nodes all the same. They are the whole cluster's.
     pub watch_nodes: bool,
+    /// Address of a Prometheus that services may name as the provider `prometheus`.
+    pub prometheus: Option<String>,
 }
 
 impl Release {
@@ -42,6 +44,10 @@ impl Release {
         }
         if !self.serves.is_empty() {
             arguments.extend(["--set", &namespaces, "--set", &nodes]);
+        }
+        let provider = self.prometheus.as_ref().map(|url| format!("providers.prometheus.prometheus.url={url}"));
+        if let Some(provider) = &provider {
+            arguments.extend(["--set", provider, "--set", "providers.prometheus.prometheus.scrapeIntervalSeconds=5"]);
         }
         arguments.extend(["--wait", "--timeout=300s"]);
         cluster.helm(&arguments).await.context("the operator is not installed").map(drop)

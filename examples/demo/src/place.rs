@@ -102,6 +102,7 @@ impl Ground {
             name: name.to_owned(),
             namespace: namespace.to_owned(),
             serves: serves.iter().map(|&name| name.to_owned()).collect(),
+            prometheus: None,
             watch_nodes: false,
         };
         // In a cluster that others use, the operator sees the demo's namespace and nothing else.

@@ -177,7 +177,8 @@ impl Component {
     pub fn step(&mut self, block: &Block, before: &Clock, gamma: f64) {
         self.show(block, before);
         let (counts, stable) = (&block.counts, self.expected());
-        let dispersion = Dispersion { stable: self.phi, candidate: self.phi * block.load_factor };
+        let phi = if block.parts.dispersion { self.phi } else { 1.0 };
+        let dispersion = Dispersion { stable: phi, candidate: phi * block.load_factor };
         let both = counts.stable_total > 0.0 && counts.candidate_total > 0.0 && self.has_baseline();
         let testable = both && block.comparable && !self.stable_broken();
         let cold_margin = block.cold.then_some(GROSS);

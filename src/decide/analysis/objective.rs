@@ -4,7 +4,7 @@ mod alone;
 mod blocks;
 mod memory;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -26,6 +26,8 @@ pub const ERROR_RATIO: f64 = 1.25;
 const SCORE_NULL: Null = Null { ratio: 1.0, margin: 0.05 };
 /// Good pods' scores are 0.05 in the mean; what that is worth without history.
 const SCORE_PRIOR: Prior = Prior { share: 0.05, pseudo_requests: 50.0 };
+/// Minutes of stable that are remembered until the bounds are chosen: two hours.
+const MOST_MINUTES: usize = 120;
 /// `ω_p`: the share of E that scores have where failures cluster (φ above 1.5), and where they do not.
 const SCORE_SHARE: (f64, f64) = (0.5, 0.1);
 const CLUSTERED: f64 = 1.5;
@@ -62,6 +64,8 @@ pub struct ObjectiveMemory {
     /// Scores of stable's pods that the calibration has not seen.
     scored: PodTotals,
     before: Before,
+    /// Latency: stable's minutes until the bounds are chosen, each by its end. In memory only.
+    minutes: VecDeque<(Timestamp, BTreeMap<String, PodCount>)>,
     /// Latency: calibrations of earlier rollouts, until the bounds are chosen.
     kept: Vec<CalibrationState>,
 }
@@ -108,6 +112,7 @@ impl ObjectiveMemory {
             score_share: 0.0,
             scored: PodTotals::new(),
             before: Before::default(),
+            minutes: VecDeque::new(),
             kept,
         }
     }
@@ -192,6 +197,15 @@ impl ObjectiveMemory {
         };
         self.components = chosen.into_iter().enumerate().map(component).collect();
         if !self.components.is_empty() {
+            for (at, pods) in std::mem::take(&mut self.minutes) {
+                for component in &mut self.components {
+                    let Some(bound) = component.bound else { continue };
+                    let totals =
+                        pods.iter().filter_map(|(pod, count)| Some((pod.clone(), (count.timed as f64, *count.slower.get(&bound)? as f64))));
+                    component.calibration.observe(at, &totals.collect());
+                    component.refresh_phi();
+                }
+            }
             self.kept.clear();
             self.before.count = PodCount::default();
         }
@@ -224,6 +238,9 @@ impl ObjectiveMemory {
 
     /// Takes stable's increments into the calibration, after the scrape's block has been judged.
     pub fn calibrate(&mut self, stable: &[&Increment], at: Timestamp, pending: bool) {
+        if self.components.is_empty() {
+            return self.remember_minute(stable, at);
+        }
         let scored = std::mem::take(&mut self.scored);
         for (index, component) in self.components.iter_mut().enumerate() {
             let count = |total: u64, bad: u64| (total as f64, bad as f64);
@@ -238,6 +255,24 @@ impl ObjectiveMemory {
             }
             if !pending {
                 component.refresh_phi();
+            }
+        }
+    }
+
+    fn remember_minute(&mut self, stable: &[&Increment], at: Timestamp) {
+        let whole = SignedDuration::from_secs(60);
+        let began = self.minutes.iter().rev().nth(1).map(|(end, _)| *end);
+        let full = self.minutes.back().is_none_or(|(end, _)| began.is_none_or(|began| end.duration_since(began) >= whole));
+        if full {
+            self.minutes.push_back((at, BTreeMap::new()));
+            if self.minutes.len() > MOST_MINUTES {
+                self.minutes.pop_front();
+            }
+        }
+        if let Some((end, pods)) = self.minutes.back_mut() {
+            *end = at;
+            for increment in stable {
+                pods.entry(increment.pod.clone()).or_default().add(&increment.count);
             }
         }
     }

@@ -10,6 +10,8 @@ pub struct Parts {
     pub pod_differences: bool,
     /// Clusters are feared more against larger alternatives (κ, §5).
     pub tempering: bool,
+    /// Failures come in clusters (φ, §4).
+    pub dispersion: bool,
     /// A regression may begin at any time (G, §5).
     pub start_mixture: bool,
     /// One block never decides alone (CAP, §5).
@@ -32,6 +34,7 @@ impl Default for Parts {
             pod_scores: true,
             pod_differences: true,
             tempering: true,
+            dispersion: true,
             start_mixture: true,
             cap: true,
             forgetting: true,
@@ -46,12 +49,13 @@ impl Default for Parts {
 impl Parts {
     /// The judge without one part each, by the part's name.
     #[must_use]
-    pub fn without_each() -> [(&'static str, Self); 10] {
+    pub fn without_each() -> [(&'static str, Self); 11] {
         let all = Self::default();
         [
             ("pod scores", Self { pod_scores: false, ..all }),
             ("pod differences", Self { pod_differences: false, ..all }),
             ("tempering", Self { tempering: false, ..all }),
+            ("dispersion", Self { dispersion: false, ..all }),
             ("start mixture", Self { start_mixture: false, ..all }),
             ("cap", Self { cap: false, ..all }),
             ("forgetting", Self { forgetting: false, ..all }),

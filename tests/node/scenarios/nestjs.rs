@@ -14,12 +14,12 @@ const RATE: u32 = 40;
 const OOM_KILLED: &str = "OOMKilled";
 
 /// A tenth of the requests fails: back by the share of failures. Then a good version goes through.
-pub async fn errors_go_back_and_a_good_version_is_promoted(place: Place) -> Result<()> {
-    let Some(app) = App::deploy(&place).await? else { return Ok(()) };
+pub async fn errors_go_back_and_a_good_version_is_promoted(place: Place, source: Source) -> Result<()> {
+    let Some(app) = App::deploy(&place, source).await? else { return Ok(()) };
     app.goes_back("FAIL_PERCENT=10", "requests failed").await?;
 
     let before = summary(&place).await?;
-    place.apply(&service(&app.image, "VERSION=2")).await?;
+    place.apply(&service(&app.image, "VERSION=2", source)).await?;
     let promoted = place.settled("Stable", DECIDED).await?;
     ensure!(promoted.status.stable.revision != app.stable, "the good version was not promoted: {}", promoted.status.message);
     let after = summary(&place).await?;
@@ -29,19 +29,29 @@ pub async fn errors_go_back_and_a_good_version_is_promoted(place: Place) -> Resu
 }
 
 /// A tenth of the requests blocks the event loop, and whatever waits behind them is slow as well.
-pub async fn a_blocked_event_loop_goes_back(place: Place) -> Result<()> {
-    let Some(app) = App::deploy(&place).await? else { return Ok(()) };
+pub async fn a_blocked_event_loop_goes_back(place: Place, source: Source) -> Result<()> {
+    let Some(app) = App::deploy(&place, source).await? else { return Ok(()) };
     app.goes_back("BLOCK_PERCENT=10 BLOCK_MS=300", "took over 250 ms").await
 }
 
 /// Memory that only grows, up to the kill.
-pub async fn a_leak_goes_back(place: Place) -> Result<()> {
-    let Some(app) = App::deploy(&place).await? else { return Ok(()) };
+pub async fn a_leak_goes_back(place: Place, source: Source) -> Result<()> {
+    let Some(app) = App::deploy(&place, source).await? else { return Ok(()) };
     app.goes_back("LEAK_MIB_PER_SECOND=12", OOM_KILLED).await
+}
+
+/// Where the numbers come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The pods' own metrics.
+    Pods,
+    /// A Prometheus that discovers and scrapes them.
+    Prometheus,
 }
 
 /// The app as it should be, under load.
 struct App<'a> {
+    source: Source,
     place: &'a Place,
     image: String,
     stable: String,
@@ -49,7 +59,7 @@ struct App<'a> {
 
 impl<'a> App<'a> {
     /// Not run where npm is not there: the app cannot be built.
-    async fn deploy(place: &'a Place) -> Result<Option<Self>> {
+    async fn deploy(place: &'a Place, source: Source) -> Result<Option<Self>> {
         let Some(app) = &place.shared.nestjs else {
             eprintln!("not run: the NestJS app needs node and npm");
             return Ok(None);
@@ -58,16 +68,16 @@ impl<'a> App<'a> {
         let build = nestjs::image(app, "1").user("65532:65532");
         let pushed = image.clone();
         tokio::task::spawn_blocking(move || build.push(&pushed)).await.context("pushing panicked")??;
-        place.apply(&service(&image, "")).await?;
+        place.apply(&service(&image, "", source)).await?;
         let stable = place.settled("Stable", DEPLOYED).await?.status.stable.revision;
         load::start(&place.shared.cluster, place.namespace, &place.shared.load, RATE).await?;
-        Ok(Some(Self { place, image, stable }))
+        Ok(Some(Self { source, place, image, stable }))
     }
 
     /// A version with these variables goes back with this word, and nobody waits in vain for an answer.
     async fn goes_back(&self, environment: &str, word: &str) -> Result<()> {
         let before = summary(self.place).await?;
-        self.place.apply(&service(&self.image, environment)).await?;
+        self.place.apply(&service(&self.image, environment, self.source)).await?;
         let after = self.place.settled("RolledBack", DECIDED).await?;
         says(&after.status.message, &[word])?;
         ensure!(after.status.stable.revision == self.stable, "stable has changed: {}", after.status.message);
@@ -88,10 +98,10 @@ fn all_answered(before: &Summary, after: &Summary) -> Result<()> {
 }
 
 /// `examples/apps/nestjs/checkout.yaml` in a hurry; called shop, because that is what the load asks for.
-fn service(image: &str, environment: &str) -> Value {
+fn service(image: &str, environment: &str, source: Source) -> Value {
     let variable = |(name, value): (&str, &str)| json!({ "name": name, "value": value });
     let environment: Vec<Value> = environment.split(' ').filter_map(|word| word.split_once('=')).map(variable).collect();
-    json!({
+    let mut service = json!({
         "apiVersion": "plimsoll.dev/v1alpha1",
         "kind": "ProductionService",
         "metadata": { "name": "shop" },
@@ -114,5 +124,10 @@ fn service(image: &str, environment: &str) -> Value {
                 "analysis": { "warmUpSeconds": 2, "minRequests": 100 },
             },
         },
-    })
+    });
+    if source == Source::Prometheus {
+        // The port is Prometheus' own business.
+        service["spec"]["observability"]["metrics"] = json!({ "provider": "prometheus" });
+    }
+    service
 }

@@ -72,7 +72,8 @@ impl ObjectiveMemory {
         }
         let kept = if components.is_empty() { state.calibrations.clone() } else { Vec::new() };
         let before = Before { count, seconds, pod_seconds, known: known > 0.0 };
-        let (pods, scored) = running.map(|running| (running.pods.clone(), running.scored.clone())).unwrap_or_default();
-        Ok(Self { objective: objective.clone(), step, components, alone, pods, score_share, scored, before, kept })
+        let (pods, scored, minutes) =
+            running.map(|running| (running.pods.clone(), running.scored.clone(), running.minutes.clone())).unwrap_or_default();
+        Ok(Self { objective: objective.clone(), step, components, alone, pods, score_share, scored, before, minutes, kept })
     }
 }

@@ -1,0 +1,188 @@
+//! Decisions compared: `make bench-decisions`. Worlds × policies, the same requests for all of them.
+//!
+//! It prints tables and ratios and can come out against us: with `--short` it fails where a good version goes back more often than promised, or a
+//! bad one is missed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "a benchmark may stop; its numbers are small and its constants exact"
+)]
+
+mod cells;
+mod ours;
+mod peers;
+mod play;
+mod random;
+mod report;
+mod world;
+
+use std::fmt::Write as _;
+
+use plimsoll::decide::analysis::Parts;
+
+use peers::Peer;
+use report::{Row, ratio, seconds, upper_bound};
+use world::Scenario;
+
+/// Runs of a good cell, and of a bad one.
+const RUNS: (u64, u64) = (2000, 300);
+const SHORT: (u64, u64) = (60, 12);
+/// Bad cells of the short form: what must be found at least, in percent.
+const SHORT_BAD: [(&str, f64); 4] = [("100% bad", 100.0), ("+5 points", 100.0), ("latency ×2", 100.0), ("+5 points from 600 s", 100.0)];
+const SHORT_GOOD: [&str; 4] = ["plain, 100 rps", "outage of both at 60 s", "retries", "pod bursts of 20 s"];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |name: &str| arguments.iter().any(|argument| argument == name);
+    if has("--help") {
+        println!("cargo bench --bench decisions -- [--short | --good | --bad | --ablation] [--runs=N]");
+        return;
+    }
+    let scale = arguments.iter().find_map(|argument| argument.strip_prefix("--runs=")?.parse::<u64>().ok());
+    if has("--short") {
+        std::process::exit(i32::from(!short()));
+    }
+    let all = !has("--good") && !has("--bad") && !has("--ablation");
+    if all || has("--bad") {
+        bad(scale.unwrap_or(RUNS.1));
+    }
+    if all || has("--good") {
+        good(scale.unwrap_or(RUNS.0));
+    }
+    if all || has("--ablation") {
+        ablation(scale.unwrap_or(RUNS.1));
+    }
+}
+
+fn bad(runs: u64) {
+    println!("\n## Bad versions ({runs} runs each)\n");
+    println!(
+        "Excess: requests that failed, or took over 500 ms, because the candidate served them. Missed: promoted. Ratio: our excess ÷ theirs.\n"
+    );
+    for (index, scenario) in cells::bad_ones().iter().enumerate() {
+        compare(scenario, index as u64, runs);
+    }
+    println!("\n## Time to promotion of a good version\n");
+    for (index, rate) in [(0, 100.0), (1, 10.0)] {
+        compare(&Scenario::plain(if rate > 50.0 { "good, 100 rps" } else { "good, 10 rps" }, rate), 900 + index, runs.min(100));
+    }
+}
+
+fn compare(scenario: &Scenario, cell: u64, runs: u64) {
+    let outcomes = play::ramps(scenario, cell, runs, &Peer::ALL, Parts::default());
+    let row = |policy: usize| Row::of(&outcomes.iter().map(|run| run[policy]).collect::<Vec<_>>());
+    let ours = row(0);
+    let slow = ours.excess.1.abs().max(row(2).excess.1.abs()) > ours.excess.0.abs().max(row(2).excess.0.abs());
+    println!(
+        "| {} | back | missed | s to back (median, 95th) | excess failed | excess slow | ratio | s to 90% | s to 100% |",
+        scenario.name
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
+    let names = std::iter::once("plimsoll").chain(Peer::ALL.iter().map(|peer| peer.name()));
+    for (policy, name) in names.enumerate() {
+        let this = row(policy);
+        let of = |row: &Row| if slow { row.excess.1 } else { row.excess.0 };
+        println!(
+            "| {name} | {:.1}% | {:.1}% | {}, {} | {:.1} | {:.1} | {} | {} | {} |",
+            100.0 * this.back,
+            100.0 * this.promoted,
+            seconds(this.seconds.0),
+            seconds(this.seconds.1),
+            this.excess.0,
+            this.excess.1,
+            if policy == 0 { "1".to_owned() } else { ratio(of(&ours), of(&this)) },
+            seconds(this.ninety),
+            seconds(this.hundred)
+        );
+    }
+    println!();
+}
+
+/// Good versions at a share that stays for an hour.
+fn good(runs: u64) {
+    println!("\n## Good versions: false alarms in an hour at {}% ({runs} runs each)\n", play::FIXED_WEIGHT);
+    println!("| cell | went back | upper 95% bound | promised | a z test that peeks |");
+    println!("|---|---|---|---|---|");
+    for (index, (scenario, promised)) in cells::good_ones().iter().enumerate() {
+        // What costs much is run less often, and its bound says so.
+        let runs = if scenario.rate > 100.0 { runs / 4 } else { runs };
+        let (count, bound, peeked) = false_alarms(scenario, 500 + index as u64, runs, Parts::default());
+        println!("| {} | {count} of {runs} | {bound:.2}% | ≤ {promised}% | {peeked:.0}% |", scenario.name);
+    }
+    let bursts = cells::good_ones().into_iter().find(|(scenario, _)| scenario.name == "pod bursts of 20 s").unwrap().0;
+    let independent = Parts { dispersion: false, pod_scores: false, ..Parts::default() };
+    let (count, _, _) = false_alarms(&bursts, 700, runs / 4, independent);
+    println!("| pod bursts of 20 s, taken as independent (a control) | {count} of {} | | > 20% | |", runs / 4);
+}
+
+/// How many went back, the upper bound in percent, and the percentage of a z test that peeks.
+fn false_alarms(scenario: &Scenario, cell: u64, runs: u64, parts: Parts) -> (u64, f64, f64) {
+    let outcomes = play::stays(scenario, cell, runs, parts);
+    let count = outcomes.iter().filter(|(back, _)| back.is_some()).count() as u64;
+    let peeked = outcomes.iter().filter(|(_, peeked)| *peeked).count() as f64;
+    (count, 100.0 * upper_bound(count, runs), 100.0 * peeked / runs as f64)
+}
+
+/// What each part of the judge buys.
+fn ablation(runs: u64) {
+    const BAD: [&str; 7] = [
+        "100% bad",
+        "+5 points",
+        "+1 point",
+        "+5 points from 600 s",
+        "+5 points after an outage",
+        "one pod of five fails 50%",
+        "+5 points, bursts",
+    ];
+    const GOOD: [&str; 6] =
+        ["plain, 100 rps", "retries, on the line", "pod bursts of 20 s", "pods differ", "cold caches, 60 s", "rare pod incidents"];
+    println!("\n## What each part buys ({runs} runs each)\n");
+    println!("Bad versions: found, median seconds, excess failed. Good versions: share that went back within an hour at 10%.\n");
+    println!("| the judge without | {} | {} |", BAD.join(" | "), GOOD.join(" | "));
+    println!("|{}", "---|".repeat(BAD.len() + GOOD.len() + 1));
+    let parts = std::iter::once(("(whole)", Parts::default())).chain(Parts::without_each());
+    for (name, parts) in parts {
+        let mut line = format!("| {name}");
+        for (index, scenario) in cells::bad_ones().iter().enumerate().filter(|(_, scenario)| BAD.contains(&scenario.name)) {
+            let outcomes = play::ramps(scenario, index as u64, runs, &[], parts);
+            let row = Row::of(&outcomes.iter().map(|run| run[0]).collect::<Vec<_>>());
+            let _ = write!(line, " | {:.0}%, {} s, {:.0}", 100.0 * row.back, seconds(row.seconds.0), row.excess.0);
+        }
+        for (index, (scenario, _)) in cells::good_ones().iter().enumerate().filter(|(_, (scenario, _))| GOOD.contains(&scenario.name)) {
+            let (count, _, _) = false_alarms(scenario, 500 + index as u64, runs, parts);
+            let _ = write!(line, " | {:.1}%", 100.0 * count as f64 / runs as f64);
+        }
+        println!("{line} |");
+    }
+}
+
+/// A short form that can fail.
+fn short() -> bool {
+    let (mut passed, mut failed) = (0, 0);
+    let mut check = |what: &str, holds: bool| {
+        println!("test {what} ... {}", if holds { "ok" } else { "FAILED" });
+        if holds { passed += 1 } else { failed += 1 }
+    };
+    for (name, found) in SHORT_BAD {
+        let cells = cells::bad_ones();
+        let (index, scenario) = cells.iter().enumerate().find(|(_, scenario)| scenario.name == name).unwrap();
+        let outcomes = play::ramps(scenario, index as u64, SHORT.1, &[Peer::FlaggerMinute], Parts::default());
+        let row = |policy: usize| Row::of(&outcomes.iter().map(|run| run[policy]).collect::<Vec<_>>());
+        let (ours, theirs) = (row(0), row(1));
+        check(&format!("{name}: found in {:.0}% of the runs", 100.0 * ours.back), 100.0 * ours.back >= found);
+        let (own, other) = (ours.excess.0.max(ours.excess.1), theirs.excess.0.max(theirs.excess.1));
+        check(&format!("{name}: costs {own:.0} requests, flagger-1m {other:.0}"), own < other);
+    }
+    for name in SHORT_GOOD {
+        let cells = cells::good_ones();
+        let (index, (scenario, _)) = cells.iter().enumerate().find(|(_, (scenario, _))| scenario.name == name).unwrap();
+        let (count, _, _) = false_alarms(scenario, 500 + index as u64, SHORT.0, Parts::default());
+        // 1% of 60: four or more have a chance of 0.3%.
+        check(&format!("{name}: {count} of {} good versions went back", SHORT.0), count <= 3);
+    }
+    println!("test result: {}. {passed} passed; {failed} failed; 0 ignored", if failed == 0 { "ok" } else { "FAILED" });
+    failed == 0
+}

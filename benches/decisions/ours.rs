@@ -1,0 +1,251 @@
+//! plimsoll's own policy: the real judge, the steps of `steps: auto`, a bake of 900 s at 90% with a control.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use plimsoll::decide::analysis::{
+    Control, Counters, Judge, Objective, ObjectiveKind, OnNoEvidence, Parts, PodSample, PodState, Scrape, Settings, SilentPod, Situation,
+    Source, Verdict,
+};
+
+use crate::random::Random;
+use crate::world::{BOUNDS, Cell, Scenario, TICK, World};
+
+const STABLE: &str = "stable";
+const CANDIDATE: &str = "candidate";
+const STEPS: [f64; 4] = [5.0, 10.0, 25.0, 50.0];
+/// Weights below 25 that give the candidate no more requests per second than this are left out.
+const LEAST_RATE: f64 = 0.5;
+const BAKE_WEIGHT: f64 = 90.0;
+const BAKE_SECONDS: i64 = 900;
+const SOAK_SECONDS: i64 = 30;
+
+/// The moment of the first weight.
+fn at(seconds: f64) -> Timestamp {
+    Timestamp::constant(1_767_265_200, 0) + SignedDuration::from_millis((seconds * 1000.0) as i64)
+}
+
+/// Defaults of both objectives, with some parts left out.
+pub fn settings(scenario: &Scenario, parts: Parts) -> Settings {
+    let objective = |name: &str, kind| Objective { name: name.to_owned(), kind };
+    Settings {
+        false_alarm: 0.01,
+        tolerance: 0.001,
+        min_requests: 200,
+        warm_up_seconds: 30,
+        interval_seconds: scenario.interval as i64,
+        objectives: vec![
+            objective("availability", ObjectiveKind::ErrorRate { at_most: 0.01 }),
+            objective("latency", ObjectiveKind::Latency { percentile: 99.0, at_most_milliseconds: 500.0 }),
+        ],
+        parts,
+    }
+}
+
+/// A pod's counters, as it would show them.
+#[derive(Clone, Debug)]
+struct Pod {
+    state: PodState,
+    started: Timestamp,
+    cell: [u64; 2],
+    bins: [u64; BOUNDS.len() + 1],
+}
+
+impl Pod {
+    fn new(revision: &str, index: usize, ready: f64) -> Self {
+        let name = format!("{revision}-{index}");
+        let state = PodState {
+            pod: name.clone(),
+            name,
+            revision: revision.to_owned(),
+            ready: true,
+            ready_since: Some(at(ready)),
+            node_ready: true,
+            ..PodState::default()
+        };
+        Self { state, started: at(ready), cell: [0; 2], bins: [0; BOUNDS.len() + 1] }
+    }
+
+    fn add(&mut self, cell: &Cell) {
+        self.cell[0] += u64::from(cell.requests);
+        self.cell[1] += u64::from(cell.failed);
+        for (sum, bin) in self.bins.iter_mut().zip(cell.bins) {
+            *sum += u64::from(bin);
+        }
+    }
+
+    fn sample(&self, at: Timestamp) -> PodSample {
+        let [requests, failed] = self.cell;
+        let mut within = 0;
+        let buckets: BTreeMap<u64, u64> = BOUNDS
+            .iter()
+            .zip(self.bins)
+            .map(|(bound, bin)| {
+                within += bin;
+                ((bound * 1000.0) as u64, within)
+            })
+            .collect();
+        let by_status = BTreeMap::from([(200, requests - failed), (500, failed)]);
+        let counters = Counters { source: Some(Source::RequestsTotal), by_status, buckets, timed: requests, ..Counters::default() };
+        PodSample {
+            pod: self.state.pod.clone(),
+            revision: self.state.revision.clone(),
+            at,
+            started: Some(self.started),
+            ready_since: self.state.ready_since,
+            counters,
+        }
+    }
+}
+
+/// What has been decided so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decided {
+    /// Nothing yet.
+    Not,
+    /// It went back.
+    Back,
+    /// It has everything.
+    Promoted,
+}
+
+/// A rollout judged by plimsoll.
+#[derive(Clone, Debug)]
+pub struct Ours {
+    judge: Judge,
+    pods: Vec<Pod>,
+    scenario: Scenario,
+    random: Random,
+    step: usize,
+    steps: Vec<f64>,
+    weight_since: Option<f64>,
+    /// A share that never changes, for the bound on false alarms.
+    fixed: Option<f64>,
+    decided: Decided,
+    last_scrape: f64,
+}
+
+impl Ours {
+    /// Before the first weight, with the history of stable that the scenario gives; `fixed`: a weight that never changes.
+    pub fn new(scenario: &Scenario, mut random: Random, fixed: Option<f64>, parts: Parts) -> Self {
+        let judge = Judge::new(&settings(scenario, parts), None);
+        let mut pods: Vec<Pod> = (0..scenario.pods.0).map(|index| Pod::new(STABLE, index, -scenario.history - 3600.0)).collect();
+        let candidate = Pod::new(CANDIDATE, 0, 0.0);
+        pods.extend((0..scenario.pods.1).map(|index| Pod { state: Pod::new(CANDIDATE, index, 0.0).state, ..candidate.clone() }));
+        let mut ours = Self {
+            judge,
+            pods,
+            scenario: scenario.clone(),
+            random: random.clone(),
+            step: 0,
+            steps: STEPS.into_iter().filter(|weight| *weight >= 25.0 || scenario.rate * weight / 100.0 > LEAST_RATE).collect(),
+            weight_since: None,
+            fixed,
+            decided: Decided::Not,
+            last_scrape: -scenario.history,
+        };
+        let mut history = World::new(&Scenario { outage: None, bad: crate::world::Bad::default(), ..scenario.clone() }, random.clone());
+        let _ = random.uniform();
+        let ticks = (scenario.history / TICK) as i64;
+        for tick in -ticks..0 {
+            let time = tick as f64 * TICK;
+            let served = history.tick(time, &[1.0]);
+            ours.serve(&served.stable, &[]);
+            ours.look(time + TICK, true);
+        }
+        ours
+    }
+
+    /// The same history in another run.
+    pub fn with(&self, random: Random) -> Self {
+        Self { random, ..self.clone() }
+    }
+
+    /// The weight that it gives now, in percent.
+    pub fn weight(&self) -> f64 {
+        match (self.decided, self.fixed) {
+            (Decided::Back, _) => 0.0,
+            (_, Some(weight)) => weight,
+            (Decided::Promoted, None) => 100.0,
+            (Decided::Not, None) => self.steps.get(self.step).copied().unwrap_or(BAKE_WEIGHT),
+        }
+    }
+
+    /// What has been decided.
+    pub const fn decided(&self) -> Decided {
+        self.decided
+    }
+
+    /// Counts a tick's requests.
+    pub fn serve(&mut self, stable: &[Vec<Cell>], candidate: &[Vec<Cell>]) {
+        let first = self.scenario.pods.0;
+        for slot in stable {
+            for (pod, cell) in self.pods.iter_mut().zip(slot) {
+                pod.add(cell);
+            }
+        }
+        for slot in candidate {
+            for (pod, cell) in self.pods[first..].iter_mut().zip(slot) {
+                pod.add(cell);
+            }
+        }
+    }
+
+    /// Scrapes and judges at `time`, the end of a tick.
+    pub fn look(&mut self, time: f64, history: bool) {
+        if self.decided != Decided::Not {
+            return;
+        }
+        if !history && self.weight_since.is_none() {
+            self.weight_since = Some(time - TICK);
+        }
+        if time - self.last_scrape + 1e-6 < self.scenario.interval {
+            return;
+        }
+        self.last_scrape = time;
+        let now = at(time);
+        let (mut samples, mut silent) = (Vec::new(), Vec::new());
+        let shown = if history { self.scenario.pods.0 } else { self.pods.len() };
+        for pod in &self.pods[..shown] {
+            if self.scenario.lost_scrapes && self.random.happens(0.5) {
+                let (pod, revision) = (pod.state.pod.clone(), pod.state.revision.clone());
+                silent.push(SilentPod { pod, revision, why: "lost".to_owned() });
+            } else {
+                samples.push(pod.sample(now));
+            }
+        }
+        let states: Vec<PodState> = self.pods[..shown].iter().map(|pod| pod.state.clone()).collect();
+        let baking = self.step >= self.steps.len() && self.fixed.is_none();
+        let situation = Situation {
+            now,
+            stable: STABLE,
+            candidate: CANDIDATE,
+            weight: self.weight(),
+            weight_since: self.weight_since.map(at),
+            next_weight: self.steps.get(self.step + 1).copied().unwrap_or(if baking { 100.0 } else { BAKE_WEIGHT }),
+            soak_seconds: if baking { BAKE_SECONDS } else { SOAK_SECONDS },
+            baking,
+            control: Control::UntilEnd,
+            deadline: None,
+            on_no_evidence: OnNoEvidence::Hold,
+            pods: &states,
+        };
+        self.judge.observe(&Scrape { at: now, samples, silent }, &situation);
+        if history {
+            return;
+        }
+        match self.judge.judge(&situation).verdict {
+            Verdict::Fail(_) => self.decided = Decided::Back,
+            Verdict::Pass if self.fixed.is_none() => {
+                if baking {
+                    self.decided = Decided::Promoted;
+                } else {
+                    self.step += 1;
+                    // The decision acts one tick later.
+                    self.weight_since = Some(time + TICK);
+                }
+            }
+            Verdict::Pass | Verdict::Pending(_) => {}
+        }
+    }
+}

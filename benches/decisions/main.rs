@@ -28,7 +28,7 @@ use report::{Row, ratio, seconds, upper_bound};
 use world::Scenario;
 
 /// Runs of a good cell, and of a bad one.
-const RUNS: (u64, u64) = (2000, 300);
+const RUNS: (u64, u64) = (1000, 300);
 const SHORT: (u64, u64) = (60, 12);
 /// Bad cells of the short form: what must be found at least, in percent.
 const SHORT_BAD: [(&str, f64); 4] = [("100% bad", 100.0), ("+5 points", 100.0), ("latency ×2", 100.0), ("+5 points from 600 s", 100.0)];
@@ -38,9 +38,10 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
     if has("--help") {
-        println!("cargo bench --bench decisions -- [--short | --good | --bad | --ablation] [--runs=N]");
+        println!("cargo bench --bench decisions -- [--short | --good | --bad | --ablation] [--runs=N] [--only=NAME]");
         return;
     }
+    let only = arguments.iter().find_map(|argument| argument.strip_prefix("--only="));
     let scale = arguments.iter().find_map(|argument| argument.strip_prefix("--runs=")?.parse::<u64>().ok());
     if has("--short") {
         std::process::exit(i32::from(!short()));
@@ -50,7 +51,7 @@ fn main() {
         bad(scale.unwrap_or(RUNS.1));
     }
     if all || has("--good") {
-        good(scale.unwrap_or(RUNS.0));
+        good(scale.unwrap_or(RUNS.0), only);
     }
     if all || has("--ablation") {
         ablation(scale.unwrap_or(RUNS.1));
@@ -62,16 +63,18 @@ fn bad(runs: u64) {
     println!(
         "Excess: requests that failed, or took over 500 ms, because the candidate served them. Missed: promoted. Ratio: our excess ÷ theirs.\n"
     );
-    for (index, scenario) in cells::bad_ones().iter().enumerate() {
-        compare(scenario, index as u64, runs);
-    }
+    let lines: Vec<String> = cells::bad_ones().iter().enumerate().map(|(index, scenario)| compare(scenario, index as u64, runs)).collect();
+    println!("\n## In short\n\nFound, median seconds (95th percentile), excess; of the peers: found, and our excess ÷ theirs.\n");
+    println!("| | plimsoll | {} |", Peer::ALL.map(Peer::name).join(" | "));
+    println!("|{}\n{}", "---|".repeat(Peer::ALL.len() + 2), lines.join("\n"));
     println!("\n## Time to promotion of a good version\n");
     for (index, rate) in [(0, 100.0), (1, 10.0)] {
         compare(&Scenario::plain(if rate > 50.0 { "good, 100 rps" } else { "good, 10 rps" }, rate), 900 + index, runs.min(100));
     }
 }
 
-fn compare(scenario: &Scenario, cell: u64, runs: u64) {
+/// Prints a cell's table; its line in the short one.
+fn compare(scenario: &Scenario, cell: u64, runs: u64) -> String {
     let outcomes = play::ramps(scenario, cell, runs, &Peer::ALL, Parts::default());
     let row = |policy: usize| Row::of(&outcomes.iter().map(|run| run[policy]).collect::<Vec<_>>());
     let ours = row(0);
@@ -81,10 +84,21 @@ fn compare(scenario: &Scenario, cell: u64, runs: u64) {
         scenario.name
     );
     println!("|---|---|---|---|---|---|---|---|---|");
+    let of = |row: &Row| if slow { row.excess.1 } else { row.excess.0 };
+    let mut line = format!(
+        "| {} | {:.0}%, {} s ({}), {:.0} |",
+        scenario.name,
+        100.0 * ours.back,
+        seconds(ours.seconds.0),
+        seconds(ours.seconds.1),
+        of(&ours)
+    );
     let names = std::iter::once("plimsoll").chain(Peer::ALL.iter().map(|peer| peer.name()));
     for (policy, name) in names.enumerate() {
         let this = row(policy);
-        let of = |row: &Row| if slow { row.excess.1 } else { row.excess.0 };
+        if policy > 0 {
+            let _ = write!(line, " {:.0}%, {} |", 100.0 * this.back, ratio(of(&ours), of(&this)));
+        }
         println!(
             "| {name} | {:.1}% | {:.1}% | {}, {} | {:.1} | {:.1} | {} | {} | {} |",
             100.0 * this.back,
@@ -99,14 +113,18 @@ fn compare(scenario: &Scenario, cell: u64, runs: u64) {
         );
     }
     println!();
+    line
 }
 
 /// Good versions at a share that stays for an hour.
-fn good(runs: u64) {
+fn good(runs: u64, only: Option<&str>) {
     println!("\n## Good versions: false alarms in an hour at {}% ({runs} runs each)\n", play::FIXED_WEIGHT);
     println!("| cell | went back | upper 95% bound | promised | a z test that peeks |");
     println!("|---|---|---|---|---|");
     for (index, (scenario, promised)) in cells::good_ones().iter().enumerate() {
+        if only.is_some_and(|only| !scenario.name.contains(only)) {
+            continue;
+        }
         // What costs much is run less often, and its bound says so.
         let runs = if scenario.rate > 100.0 { runs / 4 } else { runs };
         let (count, bound, peeked) = false_alarms(scenario, 500 + index as u64, runs, Parts::default());
@@ -137,8 +155,14 @@ fn ablation(runs: u64) {
         "one pod of five fails 50%",
         "+5 points, bursts",
     ];
-    const GOOD: [&str; 6] =
-        ["plain, 100 rps", "retries, on the line", "pod bursts of 20 s", "pods differ", "cold caches, 60 s", "rare pod incidents"];
+    const GOOD: [&str; 6] = [
+        "plain, 100 rps",
+        "retries, on the line",
+        "pod bursts of 20 s",
+        "pods differ",
+        "1% more fail in the first minute",
+        "rare pod incidents",
+    ];
     println!("\n## What each part buys ({runs} runs each)\n");
     println!("Bad versions: found, median seconds, excess failed. Good versions: share that went back within an hour at 10%.\n");
     println!("| the judge without | {} | {} |", BAD.join(" | "), GOOD.join(" | "));

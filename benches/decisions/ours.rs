@@ -32,7 +32,7 @@ pub fn settings(scenario: &Scenario, parts: Parts) -> Settings {
         false_alarm: 0.01,
         tolerance: 0.001,
         min_requests: 200,
-        warm_up_seconds: 30,
+        warm_up_seconds: scenario.warm_up,
         interval_seconds: scenario.interval as i64,
         objectives: vec![
             objective("availability", ObjectiveKind::ErrorRate { at_most: 0.01 }),

@@ -87,6 +87,8 @@ pub struct Scenario {
     pub lost_scrapes: bool,
     /// Seconds between scrapes.
     pub interval: f64,
+    /// `warmUpSeconds`.
+    pub warm_up: i64,
 }
 
 impl Scenario {
@@ -109,6 +111,7 @@ impl Scenario {
             history: 7200.0,
             lost_scrapes: false,
             interval: 5.0,
+            warm_up: 30,
         }
     }
 }
@@ -179,7 +182,8 @@ impl World {
         Self { scenario: scenario.clone(), random, stable, candidate, outage, phase }
     }
 
-    /// The requests of the tick that begins at `time` (seconds since the first weight; negative: history). `slots`: shares at which slots end.
+    /// The requests of the tick that begins at `time` (seconds since the first weight; negative: history). `slots`: shares at which slots end;
+    /// where there are two at most, the first is the candidate's for good, the last stable's, and no other outcome is drawn.
     pub fn tick(&mut self, time: f64, slots: &[f64]) -> Tick {
         let scenario = &self.scenario;
         let day = if scenario.day { (std::f64::consts::TAU * time / 7200.0 + self.phase).sin() } else { 0.0 };
@@ -221,8 +225,13 @@ impl World {
         for (slot, end) in slots.iter().enumerate() {
             let count = self.random.poisson(rate * TICK * (end - before));
             before = *end;
-            serve(count, &shares_stable, &mut tick.stable[slot], scenario.retries, &mut self.random);
-            serve(count, &shares_candidate, &mut tick.candidate[slot], scenario.retries, &mut self.random);
+            let both = slots.len() > 2;
+            if both || slot + 1 == slots.len() {
+                serve(count, &shares_stable, &mut tick.stable[slot], scenario.retries, &mut self.random);
+            }
+            if both || slot + 1 < slots.len() {
+                serve(count, &shares_candidate, &mut tick.candidate[slot], scenario.retries, &mut self.random);
+            }
         }
         tick
     }

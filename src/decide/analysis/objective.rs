@@ -58,7 +58,7 @@ pub struct ObjectiveMemory {
     pub components: Vec<Component>,
     /// The candidate alone.
     pub alone: Alone,
-    /// Requests and bad ones of the candidate's pods since the analysis began, by the leading component's measure. In memory only.
+    /// Requests and bad ones of the candidate's pods, by component. In memory only.
     pub pods: Vec<BTreeMap<String, (u64, u64)>>,
     score_share: f64,
     /// Scores of stable's pods that the calibration has not seen.

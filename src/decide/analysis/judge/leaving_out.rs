@@ -37,9 +37,7 @@ impl Judge {
             }
             None if ln_e >= -libm::log(self.settings.false_alarm) => {
                 let Some((objective, index, component)) = self.leading_component() else { return };
-                // Scores are of the same requests as failures.
-                let tallies = &self.objectives[objective].pods;
-                let Some(pods) = tallies.get(index).or_else(|| tallies.first()) else { return };
+                let Some(pods) = self.objectives[objective].pods.get(index) else { return };
                 let limit = component.null.at(component.expected());
                 let Some(pod) = one_sick_pod(limit, pods.iter().map(|(pod, (total, bad))| (pod.as_str(), *total, *bad))) else { return };
                 let seen = [pods[pod].1, pods.values().map(|(_, bad)| *bad).sum()];

@@ -24,7 +24,8 @@ impl ObjectiveMemory {
 
     fn step_errors(&mut self, block: &ClosedBlock, before: &Clock, gamma: f64, around: &Surroundings, warm_up: i64) {
         let (sides, cold) = block.errors(warm_up);
-        self.tally(0, &sides);
+        self.tally(0, &sides, before);
+        self.tally(1, &sides, before);
         let [component, score] = self.components.as_mut_slice() else { return };
         let requests = around.block(counts(&sides), block.seconds, &sides, component);
         let requests = Block { cold, ..requests };
@@ -47,7 +48,7 @@ impl ObjectiveMemory {
         for index in 0..self.components.len() {
             let Some(bound) = self.components[index].bound else { continue };
             let sides = block.slower(warm_up, bound);
-            self.tally(index, &sides);
+            self.tally(index, &sides, before);
             let component = &mut self.components[index];
             // Latency follows the load: a candidate that works harder than stable ever did cannot be compared.
             let most = match component.past {
@@ -59,9 +60,13 @@ impl ObjectiveMemory {
         }
     }
 
-    fn tally(&mut self, index: usize, sides: &Sides) {
+    /// Counts by pod since the component's E was last at or below 1: what a pod did before that has been answered for.
+    fn tally(&mut self, index: usize, sides: &Sides, before: &Clock) {
         if self.pods.len() <= index {
             self.pods.resize_with(index + 1, BTreeMap::new);
+        }
+        if self.components.get(index).is_none_or(|component| component.ln_e(before) <= 1e-9) {
+            self.pods[index].clear();
         }
         for pod in &sides.candidate {
             let sum = self.pods[index].entry(pod.pod.clone()).or_default();

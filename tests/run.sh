@@ -95,7 +95,10 @@ npm_test() {
 step format cargo fmt --all --check
 step lints cargo clippy --workspace --all-targets -- -D warnings
 # Built once and for all, then run as programs: each choice of targets would be another choice of features to cargo, and another build.
-build() { cargo test --workspace --no-run 2>&1 | tee "$work/build"; }
+# What is to run fast as well: compiling beside pods that are measured would starve them.
+build() {
+    cargo test --workspace --no-run 2>&1 | tee "$work/build" && cargo test --release --test it --no-run && cargo bench --bench decisions --no-run
+}
 step build build
 # The first time this takes minutes, and nothing shall wait for it unseen. Whatever cannot be built, the tests that need it say once more.
 echo; echo "=== parts of the test bed"

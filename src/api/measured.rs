@@ -19,3 +19,36 @@ pub struct Measured {
     #[schemars(length(max = 512))]
     pub missing: Option<String>,
 }
+
+/// Verdict and evidence of one objective.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectiveReport {
+    /// Name of the objective.
+    #[schemars(length(max = 32))]
+    pub name: String,
+    /// `Pass`, `Fail` or `Pending`.
+    #[schemars(length(max = 16))]
+    pub verdict: String,
+    /// Why, in one word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub reason: Option<String>,
+    /// Evidence that the candidate is worse, in decimal; at the rollout's limit it is sent back.
+    #[schemars(length(max = 24))]
+    pub evidence: String,
+    /// Bad requests of requests on the candidate, as text.
+    #[schemars(length(max = 48))]
+    pub candidate: String,
+    /// Bad requests of requests on stable, as text.
+    #[schemars(length(max = 48))]
+    pub stable: String,
+    /// Its evidence at the last times that it was written, the oldest first, separated by spaces.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 480))]
+    pub trend: String,
+    /// What was found, or is missing, in one sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub message: Option<String>,
+}

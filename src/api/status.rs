@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::analysis_state::{AnalysisState, SignalMemory};
 use super::gates::{Approval, GateStatus};
 use super::measured::Measured;
+pub use super::measured::ObjectiveReport;
 pub use super::values::Moment;
 
 /// What plimsoll sees and remembers. Written by the operator only.
@@ -367,29 +368,4 @@ pub struct Outcome {
     /// How, in one sentence.
     #[schemars(length(max = 1024))]
     pub message: String,
-}
-
-/// Verdict and evidence of one objective.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ObjectiveReport {
-    /// Name of the objective.
-    #[schemars(length(max = 32))]
-    pub name: String,
-    /// `Pass`, `Fail` or `Pending`.
-    #[schemars(length(max = 16))]
-    pub verdict: String,
-    /// Why, in one word.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    pub reason: Option<String>,
-    /// Evidence that the candidate is worse, in decimal; at the rollout's limit it is sent back.
-    #[schemars(length(max = 24))]
-    pub evidence: String,
-    /// Bad requests of requests on the candidate, as text.
-    #[schemars(length(max = 48))]
-    pub candidate: String,
-    /// Bad requests of requests on stable, as text.
-    #[schemars(length(max = 48))]
-    pub stable: String,
 }

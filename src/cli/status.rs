@@ -7,6 +7,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod why;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -39,6 +40,10 @@ pub struct Arguments {
     /// Its namespace. Default: the context's.
     #[arg(short, long)]
     namespace: Option<String>,
+    /// For each objective of the rollout that is on: its counts and shares, how its evidence has moved towards the limit, what lets it pass, and
+    /// what would send the candidate back.
+    #[arg(long)]
+    why: bool,
     /// Draw anew with every change, until interrupted.
     #[arg(short, long)]
     watch: bool,
@@ -254,7 +259,7 @@ impl Session<'_> {
         let following = self.arguments.watch;
         let text = match self.arguments.output {
             Format::Tree => {
-                let tree = tree::tree(report, self.clock.now(), self.arguments.color.wanted());
+                let tree = tree::tree(report, self.clock.now(), self.arguments.color.wanted(), self.arguments.why);
                 // Home, the picture, and away with whatever was below it.
                 if self.draws() {
                     format!("\u{1b}[H\u{1b}[2J{tree}")

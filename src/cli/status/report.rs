@@ -6,6 +6,7 @@ use jiff::{Timestamp, ToSpan as _};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use serde::Serialize;
 
+use super::why::{Why, why};
 use crate::api::ProductionService;
 use crate::api::gates::{GateState, GateStatus};
 use crate::api::status::{
@@ -65,6 +66,9 @@ pub struct Report {
     pub asked_weight: Option<i32>,
     /// Verdict and evidence of each objective.
     pub verdicts: Vec<ObjectiveReport>,
+    /// Why each objective stands where it stands.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub why: Vec<Why>,
     /// What judges a new version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judged_by: Option<String>,
@@ -157,6 +161,11 @@ impl Report {
             step: status.step.clone(),
             asked_weight: asked_weight.map(|(plan, progress)| plan.asked_weight(progress.step)),
             verdicts: memory.progress.as_ref().map(|progress| progress.verdicts.clone()).unwrap_or_default(),
+            why: plan
+                .as_ref()
+                .zip(memory.progress.as_ref())
+                .map(|(plan, progress)| why(service, progress, plan, memory.stable.as_deref().unwrap_or_default(), now))
+                .unwrap_or_default(),
             judged_by: status.effective.as_ref().map(|effective| effective.judged_by.clone()),
             waits_for: memory.progress.as_ref().zip(plan).map(|(progress, plan)| waiting(&status, &memory, progress, &plan, now)),
             last: memory.last,

@@ -78,10 +78,35 @@ fn pods() -> Pods {
     Ok(BTreeMap::from([pod("shop-a", STABLE, ready), pod("shop-b", CANDIDATE, crashing), pod("shop-c", CANDIDATE, starting)]))
 }
 
+/// `--why`, from the memory of a judge that has counted.
+#[test]
+fn why_shows_numbers_and_what_would_change_the_verdict() {
+    let mut service = service(&soaking());
+    let plan =
+        crate::decide::plan::plan_of_record(&crate::cli::render::alone(service.clone(), BTreeMap::new(), ""), CANDIDATE, &service.spec);
+    let mut state = crate::decide::analysis::Judge::new(&plan.settings, None).state();
+    // Ten seconds, two blocks of 200 requests to the candidate and 800 to stable.
+    state.objectives[0].step = Some(crate::decide::analysis::state::Numbers("400 1 1600 0 0".to_owned()));
+    state.objectives[0].components[0].prior = crate::decide::analysis::state::Numbers("0.001 200 0.001".to_owned());
+    let progress = service.status.as_mut().unwrap().rollout.as_mut().unwrap().progress.as_mut().unwrap();
+    progress.analysis = Some(state);
+    progress.verdicts[0].trend = "5e-1 1.2e0 1.1e1".to_owned();
+    progress.verdicts[0].message = Some("40 of 200 requests in 10 s".to_owned());
+    let text = tree(&Report::of(&service, &pods(), now()), now(), false, true);
+    let lines: Vec<&str> = text.lines().skip_while(|line| !line.contains("why ")).take(5).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    ├─ why         availability
+    │  ├─ 1 of 40 bad (2.50%) on 7f9c4d01ab, 0 of 160 bad (0.00%) on a11ce0a11c
+    │  ├─ e = 1.20 of 100  ▁▁▄
+    │  ├─ passes: 40 of 200 requests in 10 s
+    │  └─ goes back: at once, if 32 of the next 134 requests are bad
+    ");
+}
+
 #[test]
 fn a_rollout_reads_as_a_tree() {
     let report = Report::of(&service(&soaking()), &pods(), now());
-    insta::assert_snapshot!(tree(&report, now(), false), @r#"
+    insta::assert_snapshot!(tree(&report, now(), false, false), @r#"
     shop in namespace web: Progressing
     ├─ holding at 20%: 40 of 200 requests in 10 s
     ├─ stable      a11ce0a11c  80%  4/4 ready  shop:1
@@ -102,7 +127,7 @@ fn a_rollout_reads_as_a_tree() {
 #[test]
 fn colour_repeats_words_and_adds_none() {
     let report = Report::of(&service(&soaking()), &pods(), now());
-    let (plain, coloured) = (tree(&report, now(), false), tree(&report, now(), true));
+    let (plain, coloured) = (tree(&report, now(), false, false), tree(&report, now(), true, false));
     assert!(!plain.contains('\u{1b}') && coloured.contains('\u{1b}'));
     let bare = regex::Regex::new("\u{1b}\\[[0-9]+m").unwrap().replace_all(&coloured, "").into_owned();
     assert_eq!(bare, plain);
@@ -168,7 +193,7 @@ fn a_rolled_back_service_says_how_to_try_again_and_hidden_pods_are_said() {
     status["rollout"]["progress"] = Value::Null;
     let report = Report::of(&service(&status), &Err("you may not list pods".to_owned()), now());
     assert_eq!(report.standing, Standing::Failed);
-    let tree = tree(&report, now(), false);
+    let tree = tree(&report, now(), false, false);
     assert!(tree.contains(r#""retry":{"revision":"0badc0ffee","attempt":2}"#), "{tree}");
     assert!(tree.contains("pods are not shown: you may not list pods"), "{tree}");
 }

@@ -14,7 +14,7 @@ const BOLD: &str = "1";
 
 /// The tree, with a line break at its end.
 #[must_use]
-pub fn tree(report: &Report, now: Timestamp, color: bool) -> String {
+pub fn tree(report: &Report, now: Timestamp, color: bool, why: bool) -> String {
     let paint = |text: &str, code: &str| if color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() };
     let tone = match report.standing {
         Standing::Stable => GREEN,
@@ -34,6 +34,9 @@ pub fn tree(report: &Report, now: Timestamp, color: bool) -> String {
     }
     branches.extend(report.pods_hidden.iter().map(|why| (format!("pods are not shown: {why}"), Vec::new())));
     branches.extend(verdicts(report));
+    if why {
+        branches.extend(reasons(report));
+    }
     branches.extend(report.waits_for.iter().map(|waiting| {
         let until =
             waiting.until.map(|until| format!(", until {}{}", until.strftime("%H:%M:%S UTC"), remaining(until, now))).unwrap_or_default();
@@ -81,6 +84,14 @@ fn verdicts(report: &Report) -> Option<(String, Vec<String>)> {
         .collect();
     let judged_by = report.judged_by.as_deref().filter(|_| rows.is_empty()).map(|by| format!(", judged by {by}")).unwrap_or_default();
     Some((format!("step        {step}{asked}{judged_by}"), columns(&rows)))
+}
+
+fn reasons(report: &Report) -> Vec<(String, Vec<String>)> {
+    let reason = |why: &super::why::Why| {
+        let lines = vec![why.numbers.clone(), why.evidence.clone(), format!("passes: {}", why.passes), format!("goes back: {}", why.fails)];
+        (format!("why         {}", why.objective), lines)
+    };
+    report.why.iter().map(reason).collect()
 }
 
 fn taken_back(report: &Report) -> Option<(String, Vec<String>)> {

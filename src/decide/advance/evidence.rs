@@ -8,6 +8,10 @@ use crate::decide::judgement::Judgement;
 
 /// Seconds between two writes of evidence that decides nothing: 500 rollouts must not mean 100 writes a second.
 const SAVE_SECONDS: i64 = 30;
+/// The longest sentence of an objective, in characters.
+const LONGEST: usize = 500;
+/// Values of the evidence that are kept of each objective.
+const TREND: usize = 40;
 
 /// Whether sentence and evidence are written now: the rollout moves or has news, the verdict of an objective changed, or it is time.
 #[must_use]
@@ -18,7 +22,13 @@ pub fn due(progress: &Progress, judgement: &Judgement, news: bool, now: Timestam
 
 /// Writes the judge's state and its verdicts into the memory.
 pub fn save(progress: &mut Progress, judgement: &mut Judgement, now: Timestamp) {
-    let found = verdicts(judgement);
+    let mut found = verdicts(judgement);
+    for report in &mut found {
+        let before = progress.verdicts.iter().find(|before| before.name == report.name).map_or("", |before| before.trend.as_str());
+        let mut values: Vec<&str> = before.split_ascii_whitespace().chain([report.evidence.as_str()]).collect();
+        values.drain(..values.len().saturating_sub(TREND));
+        report.trend = values.join(" ");
+    }
     if let Some(judge) = &mut judgement.judge {
         progress.saved = Some(Moment(now));
         // In memory the judge becomes what is written: a restart changes nothing after it.
@@ -50,6 +60,8 @@ fn verdicts(judgement: &Judgement) -> Vec<ObjectiveReport> {
                 evidence: format!("{:.3e}", objective.e),
                 candidate: of(objective.candidate),
                 stable: of(objective.stable),
+                trend: String::new(),
+                message: Some(objective.sentence.chars().take(LONGEST).collect()),
             }
         })
         .collect()

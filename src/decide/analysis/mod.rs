@@ -24,6 +24,7 @@ mod blocks;
 mod calibration;
 mod component;
 mod exclusion;
+mod foresight;
 mod increments;
 mod judge;
 mod latency;

@@ -1,6 +1,7 @@
 //! The worked examples (§15) and the properties (§16).
 
 mod examples;
+mod foresight;
 mod memory;
 mod one_pod;
 mod outages;

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 
-use self::nestjs::Source::{Pods, Prometheus};
 use crate::world::Turn::{Alone, Shared};
 use crate::world::scenario;
 
@@ -26,16 +25,9 @@ const DECIDED: Duration = Duration::from_secs(360);
 pub fn all() -> Vec<Trial> {
     // Those that take longest begin; the last ones wait for all others.
     vec![
-        scenario("nestjs-errors-go-back-and-a-good-version-is-promoted", Shared, |place| {
-            nestjs::errors_go_back_and_a_good_version_is_promoted(place, Pods)
-        }),
-        scenario("prometheus-sees-errors-and-a-good-version", Shared, |place| {
-            nestjs::errors_go_back_and_a_good_version_is_promoted(place, Prometheus)
-        }),
-        scenario("nestjs-blocked-event-loop-goes-back", Shared, |place| nestjs::a_blocked_event_loop_goes_back(place, Pods)),
-        scenario("prometheus-sees-a-blocked-event-loop", Shared, |place| nestjs::a_blocked_event_loop_goes_back(place, Prometheus)),
-        scenario("nestjs-leak-goes-back", Shared, |place| nestjs::a_leak_goes_back(place, Pods)),
-        scenario("prometheus-beside-a-leak", Shared, |place| nestjs::a_leak_goes_back(place, Prometheus)),
+        scenario("nestjs-errors-go-back-and-a-good-version-is-promoted", Shared, nestjs::errors_go_back_and_a_good_version_is_promoted),
+        scenario("nestjs-blocked-event-loop-goes-back", Shared, nestjs::a_blocked_event_loop_goes_back),
+        scenario("nestjs-leak-goes-back", Shared, nestjs::a_leak_goes_back),
         scenario("autoscaler-scales-by-processor-load", Shared, autoscaling::processor_load),
         scenario("config-is-rolled-back-with-its-revision", Shared, config::rolled_back),
         scenario("image-that-runs-as-root-is-told-the-remedy", Shared, users::runs_as_root),

@@ -1,4 +1,5 @@
-//! A real Node app: three ways in which a version of it is bad, and a good one.
+//! A real Node app: three ways in which a version of it is bad, and a good one; each judged by the pods' own metrics, and then by a real
+//! Prometheus that discovers and scrapes them.
 
 use anyhow::{Context, Result, ensure};
 use plimsoll_demo::load::{self, Summary};
@@ -14,12 +15,12 @@ const RATE: u32 = 40;
 const OOM_KILLED: &str = "OOMKilled";
 
 /// A tenth of the requests fails: back by the share of failures. Then a good version goes through.
-pub async fn errors_go_back_and_a_good_version_is_promoted(place: Place, source: Source) -> Result<()> {
-    let Some(app) = App::deploy(&place, source).await? else { return Ok(()) };
+pub async fn errors_go_back_and_a_good_version_is_promoted(place: Place) -> Result<()> {
+    let Some(app) = App::deploy(&place).await? else { return Ok(()) };
     app.goes_back("FAIL_PERCENT=10", "requests failed").await?;
 
     let before = summary(&place).await?;
-    place.apply(&service(&app.image, "VERSION=2", source)).await?;
+    place.apply(&service(&app.image, "VERSION=2", Source::Prometheus)).await?;
     let promoted = place.settled("Stable", DECIDED).await?;
     ensure!(promoted.status.stable.revision != app.stable, "the good version was not promoted: {}", promoted.status.message);
     let after = summary(&place).await?;
@@ -29,20 +30,20 @@ pub async fn errors_go_back_and_a_good_version_is_promoted(place: Place, source:
 }
 
 /// A tenth of the requests blocks the event loop, and whatever waits behind them is slow as well.
-pub async fn a_blocked_event_loop_goes_back(place: Place, source: Source) -> Result<()> {
-    let Some(app) = App::deploy(&place, source).await? else { return Ok(()) };
+pub async fn a_blocked_event_loop_goes_back(place: Place) -> Result<()> {
+    let Some(app) = App::deploy(&place).await? else { return Ok(()) };
     app.goes_back("BLOCK_PERCENT=10 BLOCK_MS=300", "took over 250 ms").await
 }
 
 /// Memory that only grows, up to the kill.
-pub async fn a_leak_goes_back(place: Place, source: Source) -> Result<()> {
-    let Some(app) = App::deploy(&place, source).await? else { return Ok(()) };
+pub async fn a_leak_goes_back(place: Place) -> Result<()> {
+    let Some(app) = App::deploy(&place).await? else { return Ok(()) };
     app.goes_back("LEAK_MIB_PER_SECOND=12", OOM_KILLED).await
 }
 
 /// Where the numbers come from.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
     /// The pods' own metrics.
     Pods,
     /// A Prometheus that discovers and scrapes them.
@@ -51,7 +52,6 @@ pub enum Source {
 
 /// The app as it should be, under load.
 struct App<'a> {
-    source: Source,
     place: &'a Place,
     image: String,
     stable: String,
@@ -59,7 +59,7 @@ struct App<'a> {
 
 impl<'a> App<'a> {
     /// Not run where npm is not there: the app cannot be built.
-    async fn deploy(place: &'a Place, source: Source) -> Result<Option<Self>> {
+    async fn deploy(place: &'a Place) -> Result<Option<Self>> {
         let Some(app) = &place.shared.nestjs else {
             eprintln!("not run: the NestJS app needs node and npm");
             return Ok(None);
@@ -68,21 +68,26 @@ impl<'a> App<'a> {
         let build = nestjs::image(app, "1").user("65532:65532");
         let pushed = image.clone();
         tokio::task::spawn_blocking(move || build.push(&pushed)).await.context("pushing panicked")??;
-        place.apply(&service(&image, "", source)).await?;
+        place.apply(&service(&image, "", Source::Pods)).await?;
         let stable = place.settled("Stable", DEPLOYED).await?.status.stable.revision;
         load::start(&place.shared.cluster, place.namespace, &place.shared.load, RATE).await?;
-        Ok(Some(Self { source, place, image, stable }))
+        Ok(Some(Self { place, image, stable }))
     }
 
-    /// A version with these variables goes back with this word, and nobody waits in vain for an answer.
+    /// A version with these variables goes back with this word, whoever measures it, and nobody waits in vain for an answer.
     async fn goes_back(&self, environment: &str, word: &str) -> Result<()> {
-        let before = summary(self.place).await?;
-        self.place.apply(&service(&self.image, environment, self.source)).await?;
-        let after = self.place.settled("RolledBack", DECIDED).await?;
-        says(&after.status.message, &[word])?;
-        ensure!(after.status.stable.revision == self.stable, "stable has changed: {}", after.status.message);
-        // A pod that is killed for its memory answers nobody until Kubernetes has noticed.
-        if word == OOM_KILLED { Ok(()) } else { all_answered(&before, &summary(self.place).await?) }
+        for (source, version) in [(Source::Pods, "bad-1"), (Source::Prometheus, "bad-2")] {
+            let before = summary(self.place).await?;
+            self.place.apply(&service(&self.image, &format!("{environment} VERSION={version}"), source)).await?;
+            let after = self.place.settled("RolledBack", DECIDED).await?;
+            says(&after.status.message, &[word]).with_context(|| format!("{source:?}"))?;
+            ensure!(after.status.stable.revision == self.stable, "stable has changed: {}", after.status.message);
+            // A pod that is killed for its memory answers nobody until Kubernetes has noticed.
+            if word != OOM_KILLED {
+                all_answered(&before, &summary(self.place).await?).with_context(|| format!("{source:?}"))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -129,7 +129,7 @@ async fn a_killed_supervisor_is_cleared_up_after() {
     until("the supervisor is dead", LIMIT, async || !is_alive(bed.supervisor_id())).await;
     // Any bed clears up, not only one that wants the real node.
     let next = Bed::start(Options { fake_nodes: 0, ..Options::default() }).await.unwrap();
-    assert!(!bed.directory().exists());
+    until("its folder is gone", LIMIT, async || !bed.directory().exists()).await;
     next.stop().await.unwrap();
     assert_eq!(traces(bed.directory()), [""; 0], "left behind by a killed supervisor");
 }

@@ -38,6 +38,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
     if has("--help") {
+        println!("Without a choice: --bad and --good.");
         println!("cargo bench --bench decisions -- [--short | --good | --bad | --ablation] [--runs=N] [--only=NAME]");
         return;
     }
@@ -53,7 +54,7 @@ fn main() {
     if all || has("--good") {
         good(scale.unwrap_or(RUNS.0), only);
     }
-    if all || has("--ablation") {
+    if has("--ablation") {
         ablation(scale.unwrap_or(RUNS.1));
     }
 }

@@ -127,11 +127,10 @@ pub struct Ours {
 
 impl Ours {
     /// Before the first weight, with the history of stable that the scenario gives; `fixed`: a weight that never changes.
-    pub fn new(scenario: &Scenario, mut random: Random, fixed: Option<f64>, parts: Parts) -> Self {
+    pub fn new(scenario: &Scenario, random: Random, fixed: Option<f64>, parts: Parts) -> Self {
         let judge = Judge::new(&settings(scenario, parts), None);
         let mut pods: Vec<Pod> = (0..scenario.pods.0).map(|index| Pod::new(STABLE, index, -scenario.history - 3600.0)).collect();
-        let candidate = Pod::new(CANDIDATE, 0, 0.0);
-        pods.extend((0..scenario.pods.1).map(|index| Pod { state: Pod::new(CANDIDATE, index, 0.0).state, ..candidate.clone() }));
+        pods.extend((0..scenario.pods.1).map(|index| Pod::new(CANDIDATE, index, 0.0)));
         let mut ours = Self {
             judge,
             pods,
@@ -144,8 +143,7 @@ impl Ours {
             decided: Decided::Not,
             last_scrape: -scenario.history,
         };
-        let mut history = World::new(&Scenario { outage: None, bad: crate::world::Bad::default(), ..scenario.clone() }, random.clone());
-        let _ = random.uniform();
+        let mut history = World::new(&Scenario { outage: None, bad: crate::world::Bad::default(), ..scenario.clone() }, random);
         let ticks = (scenario.history / TICK) as i64;
         for tick in -ticks..0 {
             let time = tick as f64 * TICK;

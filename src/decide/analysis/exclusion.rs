@@ -10,7 +10,7 @@ use super::state::{Numbers, Unreadable};
 /// Margins M, in the order in which they are excluded.
 pub const MARGINS: [f64; 6] = [0.2, 0.1, 0.05, 0.02, 0.01, 0.005];
 /// ln(1/β), β = 0.05.
-const ENOUGH: f64 = 2.995_732_273_553_991;
+pub const ENOUGH: f64 = 2.995_732_273_553_991;
 /// Above this, stable's share plus the margin leaves nothing to compare with.
 const NEARLY_ALL: f64 = 0.999;
 

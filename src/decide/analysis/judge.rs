@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use jiff::{SignedDuration, Timestamp};
 
 use super::blocks::Collector;
-use super::component::Component;
 use super::increments::{Increment, Increments, References};
 use super::numbers::{parse_counts, print};
 use super::objective::{ObjectiveMemory, Surroundings};
@@ -314,11 +313,10 @@ impl Judge {
         }
     }
 
-    fn leading_component(&self) -> Option<(usize, usize, &Component)> {
+    /// The objective with the largest share of E.
+    pub(super) fn leading_objective(&self) -> Option<usize> {
         let shares = self.ln_shares();
-        let objective = (0..shares.len()).reduce(|best, next| if shares[next] > shares[best] { next } else { best })?;
-        let (index, component) = self.objectives[objective].leading(&self.clock)?;
-        Some((objective, index, component))
+        (0..shares.len()).reduce(|best, next| if shares[next] > shares[best] { next } else { best })
     }
 
     fn is_alone(&self) -> bool {

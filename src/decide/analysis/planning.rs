@@ -1,14 +1,8 @@
 //! How long a step has to be (§12): requests until an excess is found, and until one is excluded.
 
+use super::exclusion::ENOUGH;
 use super::objective::ERROR_RATIO;
-use super::sequential::{Null, clamp_share};
-
-/// Alternatives among which the evidence is divided.
-const ALTERNATIVES: f64 = 6.0;
-/// g₀: the share of the start-time mixture from the first block on.
-const FROM_THE_START: f64 = 0.3;
-/// ln(1/β), β = 0.05.
-const LN_EXCLUDED: f64 = 2.995_732_273_553_991;
+use super::sequential::{FROM_THE_START, Null, STEPS, clamp_share};
 
 /// A step to plan for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,13 +27,13 @@ impl Plan {
     #[must_use]
     pub fn requests_to_find(&self, excess: f64, tolerance: f64, false_alarm: f64, weight: f64) -> f64 {
         let null = Null { ratio: ERROR_RATIO, margin: tolerance };
-        let needed = libm::log(ALTERNATIVES / (false_alarm * weight * FROM_THE_START));
+        let needed = libm::log(STEPS.len() as f64 / (false_alarm * weight * FROM_THE_START));
         self.phi * needed / divergence(self.stable + excess, null.at(self.stable)) * (1.0 + self.ratio)
     }
 
     /// The candidate's requests until an excess above `margin` is excluded.
     #[must_use]
     pub fn requests_to_exclude(&self, margin: f64) -> f64 {
-        self.phi * LN_EXCLUDED / divergence(self.stable, self.stable + margin) * (1.0 + self.ratio)
+        self.phi * ENOUGH / divergence(self.stable, self.stable + margin) * (1.0 + self.ratio)
     }
 }

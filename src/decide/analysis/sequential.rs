@@ -17,7 +17,7 @@ pub const STEPS: [f64; 6] = [0.35, 0.8, 1.6, 2.8, 4.5, 7.0];
 /// One block multiplies by at most this (ln 100): it never decides alone.
 pub const CAP: f64 = 4.605_170_185_988_091;
 /// Share of the start-time mixture that assumes a regression from the first block on.
-const FROM_THE_START: f64 = 0.3;
+pub const FROM_THE_START: f64 = 0.3;
 /// Seconds after which half of the rest of the mixture has begun.
 const HALF_BEGUN_SECONDS: f64 = 600.0;
 /// Shares stay this far away from 0 and 1.

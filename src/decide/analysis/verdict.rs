@@ -57,15 +57,20 @@ impl Judge {
         // Without objectives nothing is ever scraped, so that no scrape could tell of the new weight.
         let known = self.objectives.is_empty() || situation.weight_since == self.step_since;
         let since = situation.weight_since.filter(|_| known);
-        let shares = self.ln_shares();
-        let leading = (0..shares.len()).reduce(|best, next| if shares[next] > shares[best] { next } else { best });
         let looks = SignedDuration::from_secs(situation.soak_seconds.min(LOOK_SECONDS)).max(self.chance());
         let looked = self.looking.and_then(|looking| looking.since.saturating_add(looks).ok());
         let deadline = situation.deadline.zip(looked).map(|(deadline, looked)| deadline.max(looked));
         // The soak starts again when a pod that was left out comes back in.
         let back = self.one_pod.as_ref().filter(|one| one.pod.is_none()).map(|one| one.since);
         let since = since.map(|since| back.map_or(since, |back| since.max(back)));
-        Step { situation, since, deadline, ln_e: self.ln_e(), ln_limit: -libm::log(self.settings.false_alarm), leading }
+        Step {
+            situation,
+            since,
+            deadline,
+            ln_e: self.ln_e(),
+            ln_limit: -libm::log(self.settings.false_alarm),
+            leading: self.leading_objective(),
+        }
     }
 
     fn objective_verdict(&self, index: usize, step: &Step<'_>) -> ObjectiveVerdict {
@@ -133,7 +138,7 @@ impl Judge {
 
     /// The pod that is left out, and what becomes of it.
     fn out_and_fate(&self, step: &Step<'_>) -> Option<(&OnePod, Fate)> {
-        let one = self.one_pod.as_ref().filter(|one| one.pod.is_some())?;
+        let one = self.pod_left_out()?;
         Some((one, one.fate(step.ln_e, step.situation.now)))
     }
 
@@ -143,7 +148,7 @@ impl Judge {
         let Some(elapsed) = step.elapsed() else { return Some(first.unwrap_or(PendingReason::Soaking)) };
         let soak = SignedDuration::from_secs(step.situation.soak_seconds);
         let unheard = matches!(first, Some(PendingReason::SourceDown | PendingReason::Silent));
-        let rising = step.rising() || memory.mostly_bad() || self.one_pod.as_ref().is_some_and(|one| one.pod.is_some());
+        let rising = step.rising() || memory.mostly_bad() || self.pod_left_out().is_some();
         // Patience is for evidence that comes slowly, not for a comparison that cannot be made.
         let compared = !self.lacks_control(memory) && !memory.stable_broken();
         let passes = if step.situation.baking {
@@ -173,7 +178,7 @@ impl Judge {
             (PendingReason::NoTraffic, self.heard_for(step) >= self.chance() && memory.step.candidate == 0 && self.served_nothing(memory)),
             (PendingReason::NoControl, self.lacks_control(memory)),
             (PendingReason::StableBroken, memory.stable_broken()),
-            (PendingReason::OnePod, self.one_pod.as_ref().is_some_and(|one| one.pod.is_some())),
+            (PendingReason::OnePod, self.pod_left_out().is_some()),
             (PendingReason::AlarmRising, step.rising() || memory.mostly_bad()),
             (PendingReason::WarmingUp, self.is_warming_up(memory, step)),
             (PendingReason::Soaking, step.elapsed().is_none_or(|elapsed| elapsed < soak)),

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::Judge;
+use crate::decide::analysis::component::Component;
 use crate::decide::analysis::increments::Increment;
 use crate::decide::analysis::objective::ObjectiveMemory;
 use crate::decide::analysis::one_pod::{Fate, OnePod, one_sick_pod};
@@ -47,5 +48,16 @@ impl Judge {
             }
             _ => {}
         }
+    }
+
+    /// The pod that is left out, if one is.
+    pub(in crate::decide::analysis) fn pod_left_out(&self) -> Option<&OnePod> {
+        self.one_pod.as_ref().filter(|one| one.pod.is_some())
+    }
+
+    fn leading_component(&self) -> Option<(usize, usize, &Component)> {
+        let objective = self.leading_objective()?;
+        let (index, component) = self.objectives[objective].leading(&self.clock)?;
+        Some((objective, index, component))
     }
 }

@@ -7,7 +7,7 @@ use crate::decide::analysis::ObjectiveKind;
 use crate::decide::analysis::blocks::{ClosedBlock, Side, Sides, counts, side};
 use crate::decide::analysis::component::{Block, Component, FORGET_ABOVE, FORGET_ABOVE_BLOCKS};
 use crate::decide::analysis::score::{Scores, scores};
-use crate::decide::analysis::sequential::{Clock, Counts};
+use crate::decide::analysis::sequential::Clock;
 
 /// Scores say nothing where a pod of the candidate carries so much more than one of stable.
 const SCORE_LOAD: f64 = 1.5;
@@ -27,7 +27,7 @@ impl ObjectiveMemory {
         self.tally(0, &sides, before);
         self.tally(1, &sides, before);
         let [component, score] = self.components.as_mut_slice() else { return };
-        let requests = around.block(counts(&sides), block.seconds, &sides, component);
+        let requests = around.block(&sides, block.seconds, component);
         let requests = Block { cold, ..requests };
         let (expected, margin) = (component.expected(), component.null.margin + requests.differences);
         let usual = |share: f64| ERROR_RATIO * share + margin;
@@ -55,7 +55,7 @@ impl ObjectiveMemory {
                 Some(past) => 1.2 * all_stable.max(past.load * block.seconds),
                 None => 1.5 * all_stable,
             };
-            let requests = around.block(counts(&sides), block.seconds, &sides, component);
+            let requests = around.block(&sides, block.seconds, component);
             component.step(&Block { comparable: all_candidate <= most, ..requests }, before, gamma);
         }
     }
@@ -82,7 +82,8 @@ fn load(side: Side) -> f64 {
 
 impl Surroundings {
     /// A block of requests as a component sees it.
-    fn block(&self, counts: Counts, seconds: f64, sides: &Sides, component: &Component) -> Block {
+    fn block(&self, sides: &Sides, seconds: f64, component: &Component) -> Block {
+        let counts = counts(sides);
         let (stable_pods, candidate_pods) = (sides.stable.len(), sides.candidate.len());
         let differences = component.calibration.differences().filter(|_| self.parts.pod_differences);
         Block {

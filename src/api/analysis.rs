@@ -35,6 +35,11 @@ pub struct Analysis {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 5, max = 3600))]
     pub interval_seconds: Option<i32>,
+    /// Percent of the requests that a router leaves to the running revision until the bake has ended, 1 to 50: the control without which a small
+    /// regression would not be found, and every outage of a shared database would send a good version back. Default: 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 50))]
+    pub bake_control_percent: Option<i32>,
 }
 
 /// What counts as "not worse".

@@ -9,6 +9,7 @@ pub mod analysis_state;
 pub mod config;
 pub mod control;
 pub mod crd;
+pub mod expose;
 pub mod gates;
 pub mod health;
 pub mod measured;

@@ -13,6 +13,7 @@ use super::values::IntOrPercent;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = rules::BLUE_GREEN_SURGE)]
 #[x_kube(validation = rules::BLUE_GREEN_GATES)]
+#[x_kube(validation = rules::BAKE_CONTROL)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
     /// The way of going from the old revision to the new one. Default: `rolling`.
@@ -98,13 +99,17 @@ pub struct Canary {
 }
 
 /// What divides the traffic between two revisions. `none`: nothing but the front Service over the pods of both, so the share is the ratio of
-/// ready pods; kube-proxy balances connections, not requests. Default: `none`.
+/// ready pods; kube-proxy balances connections, not requests. `gatewayApi`: the weights of the route that `spec.expose` describes, request by
+/// request. Default: `none`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Router {
     /// The front Service over the pods of both revisions: the share is the ratio of ready pods. kube-proxy balances connections, not requests.
     #[default]
     None,
+    /// The weights of the route that `spec.expose` describes: requests are divided one by one, as finely as a percent. A soak begins when every
+    /// Gateway of the route has reported the weight. Callers inside the cluster, by the front Service, meet the stable revision only.
+    GatewayApi,
 }
 
 /// One step of a canary.

@@ -115,6 +115,30 @@ pub const BLUE_GREEN_GATES: Said = (
     "blueGreen has no weights: put the gate at start or beforePromotion, both stand before the switch",
 );
 
+/// Weights are those of a route.
+pub const ROUTER_NEEDS_EXPOSE: Said = (
+    "!has(self.rollout) || !has(self.rollout.strategy) || !has(self.rollout.strategy.canary) || !has(self.rollout.strategy.canary.router) || self.rollout.strategy.canary.router != 'gatewayApi' || has(self.expose)",
+    "rollout.strategy.canary.router: gatewayApi moves the weights of a route, and there is none: add expose with the Gateway, or remove router",
+);
+
+/// A route leads to a port.
+pub const EXPOSE_NEEDS_PORTS: Said = (
+    "!has(self.expose) || has(self.ports) && size(self.ports) > 0",
+    "expose needs a port that requests can be sent to: add it to ports",
+);
+
+/// gRPC has methods, not paths.
+pub const GRPC_RULES: Said = (
+    "!has(self.protocol) || self.protocol != 'grpc' || (!has(self.rules) && !has(self.timeoutSeconds))",
+    "a GRPCRoute has neither paths nor a timeout: remove rules and timeoutSeconds",
+);
+
+/// The bake's control is what a router leaves to stable.
+pub const BAKE_CONTROL: Said = (
+    "!has(self.analysis) || !has(self.analysis.bakeControlPercent) || has(self.strategy) && has(self.strategy.canary) && has(self.strategy.canary.router) && self.strategy.canary.router == 'gatewayApi'",
+    "analysis.bakeControlPercent is the share that a router leaves to the stable revision in the bake: add strategy.canary.router, or remove it",
+);
+
 /// A gate is one thing.
 pub const GATE: Said = ("has(self.approval)", "say what the gate waits for: set approval");
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::Config;
 use super::control::Control;
+use super::expose::Expose;
 use super::gates::Dependency;
 use super::health::Health;
 use super::network::Network;
@@ -62,6 +63,8 @@ use super::volume::{Volume, VolumeMount};
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::ROUTER_NEEDS_EXPOSE)]
+#[x_kube(validation = rules::EXPOSE_NEEDS_PORTS)]
 pub struct ProductionServiceSpec {
     /// Container image of the app. A new value is a new revision. Prefer a digest: a tag that is moved to another image is not noticed.
     #[schemars(length(min = 1, max = 512))]
@@ -164,6 +167,9 @@ pub struct ProductionServiceSpec {
     /// Which traffic may reach the pods and leave them. Absent: no NetworkPolicy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
+    /// How users outside of the cluster reach the service, by the Gateway API. Absent: no route.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expose: Option<Expose>,
     /// Where the app's own metrics are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observability: Option<Observability>,

@@ -139,7 +139,7 @@ pub struct RevisionStatus {
     pub replicas: i32,
     /// Pods that are ready.
     pub ready: i32,
-    /// Percent of the traffic, as measured.
+    /// Percent of the traffic: as the router reports it; without one, the share of the ready pods that take traffic.
     pub weight: i32,
     /// The naming convention that was found in its metrics, and what is missing there. Absent until it was measured in a rollout.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -259,6 +259,10 @@ pub struct Progress {
     pub stage: Stage,
     /// When the stage began.
     pub since: Moment,
+    /// Percent of the requests that the router was last asked to give the candidate. Absent without a router, and before the first weight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub weight: Option<i32>,
     /// Since when the step's weight is seen to be in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_since: Option<Moment>,

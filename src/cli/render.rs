@@ -16,6 +16,7 @@ use super::schema::{self, Fault};
 use crate::api::{ProductionService, crd};
 use crate::decide::plan::{self, Plan};
 use crate::decide::strategy::{Front, Target};
+use crate::decide::traffic::Routing;
 use crate::decide::{Around, Contents, Snapshot, render};
 
 /// Stands for the uid that only a cluster can give.
@@ -231,7 +232,7 @@ pub(super) fn alone(service: ProductionService, config_maps: BTreeMap<String, Co
         providers: None,
         judge: None,
         measured: None,
-        around: Around::default(),
+        around: Around { routing: Routing { known: true, ..Routing::default() }, ..Around::default() },
     }
 }
 
@@ -244,6 +245,8 @@ fn settled(plan: &Plan) -> Target {
         records: [plan.revision.clone()].into(),
         quarantined: Vec::new(),
         front: Front::One(plan.revision.clone()),
+        weights: if plan.is_weighted() { [(plan.revision.clone(), 100)].into() } else { BTreeMap::new() },
+        services: plan.is_weighted().then(|| plan.revision.clone()).into_iter().collect(),
         routed: vec![plan.revision.clone()],
     }
 }

@@ -52,6 +52,9 @@ pub struct Arguments {
     /// File with the Prometheus servers that specs may name: `main: {prometheus: {url: "http://prometheus.monitoring:9090"}}`.
     #[arg(long, env = "PLIMSOLL_PROVIDERS", value_name = "FILE")]
     providers: Option<PathBuf>,
+    /// Gateways of other namespaces that specs may name in `expose.gateway`, each as NAME=NAMESPACE/GATEWAY, separated by commas.
+    #[arg(long, env = "PLIMSOLL_GATEWAYS", value_delimiter = ',', value_name = "NAME=NAMESPACE/GATEWAY", value_parser = gateway)]
+    gateways: Vec<(String, (String, String))>,
     #[command(flatten)]
     cluster: Cluster,
     /// Namespace that the operator's pod runs in.
@@ -100,6 +103,17 @@ fn settings(arguments: Arguments, config: &Config, providers: Providers) -> Sett
         operator_namespace,
         instance,
         providers,
+        gateways: arguments.gateways.into_iter().collect(),
+    }
+}
+
+fn gateway(text: &str) -> Result<(String, (String, String)), String> {
+    let parts = text.split_once('=').and_then(|(name, place)| Some((name, place.split_once('/')?)));
+    match parts {
+        Some((name, (namespace, gateway))) if ![name, namespace, gateway].contains(&"") => {
+            Ok((name.to_owned(), (namespace.to_owned(), gateway.to_owned())))
+        }
+        _ => Err("write NAME=NAMESPACE/GATEWAY, for example public=infra/public".to_owned()),
     }
 }
 

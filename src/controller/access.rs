@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::object::FIELD_MANAGER;
 use super::queue::Key;
 use super::telemetry::Telemetry;
-use crate::decide::render::ownership::SERVICE;
+use crate::decide::render::ownership::{REVISION, SERVICE};
 use crate::decide::{Kind, ObjectKey};
 
 /// Longer than the retry budget: a request that takes longer has an unknown outcome.
@@ -20,6 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(40);
 /// The API server hands out cluster addresses one at a time; a burst of creations only makes all of them slow.
 const SERVICES_AT_ONCE: usize = 2;
 const GROUP: &str = "/apis/plimsoll.dev/v1alpha1";
+const GATEWAY_API: &str = "/apis/gateway.networking.k8s.io/v1";
 
 /// The API server.
 pub struct Access {
@@ -56,7 +57,8 @@ impl Access {
     /// # Errors
     /// As the server answers.
     pub async fn list(&self, key: &Key, kind: Kind) -> kube::Result<Vec<Value>> {
-        self.labelled(&children(&key.namespace, kind), key).await
+        let also = if kind == Kind::EndpointSlice { format!(",{REVISION}") } else { String::new() };
+        self.labelled(&children(&key.namespace, kind), key, &also).await
     }
 
     /// The service's pods as they are now.
@@ -64,7 +66,7 @@ impl Access {
     /// # Errors
     /// As the server answers.
     pub async fn pods(&self, key: &Key) -> kube::Result<Vec<Value>> {
-        self.labelled(&Request::new(format!("/api/v1/namespaces/{}/pods", key.namespace)), key).await
+        self.labelled(&Request::new(format!("/api/v1/namespaces/{}/pods", key.namespace)), key, "").await
     }
 
     /// Writes the status of the service, under the resourceVersion that `object` carries.
@@ -152,8 +154,19 @@ impl Access {
         Ok(resources.is_some_and(|list| list["resources"].as_array().is_some_and(|list| list.iter().any(named))))
     }
 
-    async fn labelled(&self, request: &Request, key: &Key) -> kube::Result<Vec<Value>> {
-        let list = self.ask(request.list(&ListParams::default().labels(&format!("{SERVICE}={}", key.name)))).await?;
+    /// Whether the API server knows routes of the Gateway API.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn has_routes(&self) -> kube::Result<bool> {
+        let request = http::Request::get(GATEWAY_API).body(Vec::new()).map_err(Error::HttpError)?;
+        let resources = absent(within(self.client.request::<Value>(request)).await)?.unwrap_or_default();
+        let has = |kind: Kind| resources["resources"].as_array().is_some_and(|list| list.iter().any(|resource| resource["name"] == kind.names().2));
+        Ok(has(Kind::HttpRoute) && has(Kind::GrpcRoute))
+    }
+
+    async fn labelled(&self, request: &Request, key: &Key, also: &str) -> kube::Result<Vec<Value>> {
+        let list = self.ask(request.list(&ListParams::default().labels(&format!("{SERVICE}={}{also}", key.name)))).await?;
         Ok(match list {
             Value::Object(mut list) => match list.remove("items") {
                 Some(Value::Array(items)) => items,

@@ -23,10 +23,12 @@ pub mod observe;
 pub mod prometheus;
 pub mod queue;
 pub mod reconcile;
+pub mod routes;
 pub mod telemetry;
 pub mod watches;
 pub mod workers;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +49,7 @@ use measure::Pods;
 use notes::Notes;
 use prometheus::Providers;
 use queue::Queue;
+use routes::Routes;
 use telemetry::Telemetry;
 use watches::Progress;
 
@@ -78,6 +81,8 @@ pub struct Settings {
     pub instance: String,
     /// Prometheus servers that specs may name.
     pub providers: Providers,
+    /// Gateways of other namespaces that specs may name: name → (namespace, name).
+    pub gateways: BTreeMap<String, (String, String)>,
 }
 
 /// What a reconcile has at hand.
@@ -91,6 +96,7 @@ pub struct Context {
     events: Events,
     telemetry: Telemetry,
     progress: Progress,
+    routes: Routes,
 }
 
 impl Context {
@@ -108,6 +114,7 @@ impl Context {
             queue: Arc::new(Queue::default()),
             notes: Notes::default(),
             progress: Progress::default(),
+            routes: Routes::default(),
             settings,
             access,
             telemetry,
@@ -131,7 +138,8 @@ pub async fn run(client: Client, settings: Settings, stop: CancellationToken) ->
     };
     outcome?;
     if !stop.is_cancelled() {
-        let watches = watches::start(&context, &client);
+        let mut watches = watches::start(&context, &client);
+        watches.spawn(routes::watch(context.clone(), client.clone()));
         lead_and_follow(&context, client, &stop).await;
         drop(watches);
     }

@@ -33,7 +33,7 @@ pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
 }
 
 /// Takes out what no decision needs: managedFields, the last applied configuration, the resourceVersion (kept beside it), and every status but
-/// that of Deployments and of the service itself, which would only wake us up.
+/// that of Deployments, of routes and of the service itself, which would only wake us up.
 pub fn strip(object: &mut Value, keep_status: bool) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
@@ -50,13 +50,20 @@ pub fn strip(object: &mut Value, keep_status: bool) {
 
 /// Makes an object what is kept of a child: with the `apiVersion` and `kind` that lists leave out; of a `ConfigMap` the metadata only.
 pub fn keep(object: &mut Value, kind: Kind) {
-    strip(object, kind == Kind::Deployment);
+    strip(object, matches!(kind, Kind::Deployment | Kind::HttpRoute | Kind::GrpcRoute));
     let (api_version, name, _) = kind.names();
     if let Some(fields) = object.as_object_mut() {
         fields.insert("apiVersion".into(), api_version.into());
         fields.insert("kind".into(), name.into());
         if kind == Kind::ConfigMap {
             fields.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata"));
+        }
+        // Of its endpoints no more is of interest than how many are ready.
+        if kind == Kind::EndpointSlice {
+            fields.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "endpoints"));
+            for endpoint in fields.get_mut("endpoints").and_then(Value::as_array_mut).into_iter().flatten() {
+                *endpoint = serde_json::json!({"conditions": {"ready": endpoint["conditions"]["ready"]}});
+            }
         }
     }
 }

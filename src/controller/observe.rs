@@ -12,8 +12,10 @@ use super::events::Subject;
 use super::notes::{Note, kept_of_record};
 use super::object::{self, label, text};
 use super::queue::Key;
+use super::routes::Routes;
 use crate::api::{ProductionService, ProductionServiceStatus};
 use crate::decide::render::ownership::{REVISION, is_ours};
+use crate::decide::traffic::Routing;
 use crate::decide::{Around, Child, Contents, Kind, ObjectKey, Record, Snapshot};
 
 /// What there is under a key.
@@ -53,13 +55,13 @@ pub async fn fresh(context: &Context, key: &Key) -> Result<Observed, Error> {
         move |source| Error::Observe { what, source }
     };
     let unsure = context.cache.family(key).unsure;
-    match context.access.service(key).await.map_err(failed("the service"))? {
-        Some(service) => context.cache.put(Source::Services, service),
-        None => return Ok(Observed::Gone),
-    };
+    let Some(service) = context.access.service(key).await.map_err(failed("the service"))? else { return Ok(Observed::Gone) };
+    let routed = Routes::are_asked_for(&service) && context.routes.are_watched();
+    context.cache.put(Source::Services, service);
     // After a write with unknown outcome every kind is in doubt; otherwise those that capacity rests on.
-    let kinds: &[Kind] = if unsure { &Kind::ALL } else { &[Kind::Deployment, Kind::Service] };
-    for kind in kinds {
+    let kinds: &[Kind] = if unsure { &Kind::ALWAYS } else { &[Kind::Deployment, Kind::Service] };
+    let routed: &[Kind] = if routed { &Kind::ROUTED } else { &[] };
+    for kind in kinds.iter().chain(routed) {
         let found = context.access.list(key, *kind).await.map_err(failed(kind.names().2))?;
         take_in(context, key, Source::Children(*kind), found);
     }
@@ -120,7 +122,11 @@ async fn assemble(context: &Context, key: &Key, family: Family) -> Result<Observ
             providers: Some(context.settings.providers.scrape_intervals()),
             judge: note.judge.filter(|_| same_rollout),
             measured: note.measured.filter(|_| same_rollout),
-            around: Around { neighbours: family.neighbours, approvals_verified: context.settings.approvals_verified },
+            around: Around {
+                neighbours: family.neighbours,
+                approvals_verified: context.settings.approvals_verified,
+                routing: Routing { known: context.routes.are_watched(), gateways: context.settings.gateways.clone() },
+            },
         }),
         Box::new(raw),
     ))

@@ -53,6 +53,10 @@ fn note_refusal(refused: &mut Option<String>, outcome: Result<(), &Error>) -> bo
 
 async fn attempt(context: &Arc<Context>, key: &Key) -> Result<Next, Error> {
     let Some((mut snapshot, mut raw)) = seen(context, key, observe::cached(context, key).await?) else { return Ok(Next::Wait(None)) };
+    if snapshot.service.spec.expose.is_some() && !context.routes.are_known() {
+        context.routes.ask();
+        return Ok(Next::Wait(None));
+    }
     let now = Clock.now();
     let look_again = look_again(context, key, &snapshot, now).await?;
     if look_again.is_some_and(|at| at <= now) {
@@ -109,7 +113,7 @@ fn seen(context: &Context, key: &Key, observed: Observed) -> Option<(Box<Snapsho
 fn is_grave(snapshot: &Snapshot, decision: &Decision) -> bool {
     fn turn(status: Option<&ProductionServiceStatus>) -> Option<impl PartialEq + '_> {
         let memory = status?.rollout.as_ref()?;
-        let progress = memory.progress.as_ref().map(|progress| (&progress.id, progress.step, progress.stage));
+        let progress = memory.progress.as_ref().map(|progress| (&progress.id, progress.step, progress.stage, progress.weight));
         Some((memory.stable.as_ref(), progress))
     }
     let before = snapshot.service.status.as_ref();

@@ -17,8 +17,10 @@ use super::Context;
 use super::cache::Source;
 use super::clock::Clock;
 use super::object::text;
+use super::queue::Key;
+use super::routes::Routes;
 use crate::decide::Kind;
-use crate::decide::render::ownership::SERVICE;
+use crate::decide::render::ownership::{REVISION, SERVICE};
 
 /// What has not been seen yet: the CRD, and the first complete list of each watch.
 #[derive(Debug, Default)]
@@ -65,9 +67,8 @@ impl Progress {
 /// Begins all watches, each as a task of its own that runs until it is dropped.
 pub fn start(context: &Arc<Context>, client: &Client) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    let namespaces = &context.settings.watch_namespaces;
-    let scopes: Vec<Option<String>> = if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
-    let sources = [Source::Services, Source::Pods, Source::DefaultAccounts].into_iter().chain(Kind::ALL.map(Source::Children));
+    let scopes = scopes(context);
+    let sources = [Source::Services, Source::Pods, Source::DefaultAccounts].into_iter().chain(Kind::ALWAYS.map(Source::Children));
     for source in sources {
         for scope in &scopes {
             begin(context, client, source, scope.clone(), &mut tasks);
@@ -79,14 +80,40 @@ pub fn start(context: &Arc<Context>, client: &Client) -> JoinSet<()> {
     tasks
 }
 
+/// Begins the watches that only services with a route need.
+pub fn start_routed(context: &Arc<Context>, client: &Client, tasks: &mut JoinSet<()>) {
+    let scopes = scopes(context);
+    for source in Kind::ROUTED.map(Source::Children) {
+        for scope in &scopes {
+            begin(context, client, source, scope.clone(), tasks);
+        }
+    }
+}
+
+/// Every namespace that is watched by itself; `None`: all at once.
+fn scopes(context: &Context) -> Vec<Option<String>> {
+    let namespaces = &context.settings.watch_namespaces;
+    if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() }
+}
+
+/// Where it is written down that a watch has shown everything.
+fn progress(context: &Context, source: Source) -> &Progress {
+    match source {
+        Source::Children(kind) if Kind::ROUTED.contains(&kind) => &context.routes.progress,
+        _ => &context.progress,
+    }
+}
+
 fn begin(context: &Arc<Context>, client: &Client, source: Source, scope: Option<String>, tasks: &mut JoinSet<()>) {
     let resource = resource(source);
     let what = scope.as_ref().map_or_else(|| resource.plural.clone(), |scope| format!("{} in {scope}", resource.plural));
     let name = if source == Source::DefaultAccounts { format!("default {what}") } else { what };
-    context.progress.expect(&name);
+    progress(context, source).expect(&name);
     let selected = match source {
         // A spec may refer to any ConfigMap, and those have no label of ours: metadata only, kept as a name and a number.
         Source::Services | Source::Nodes | Source::Children(Kind::ConfigMap) => watcher::Config::default(),
+        // Of the Services that belong to one revision.
+        Source::Children(Kind::EndpointSlice) => watcher::Config::default().labels(&format!("{SERVICE},{REVISION}")),
         Source::Children(_) | Source::Pods => watcher::Config::default().labels(SERVICE),
         Source::DefaultAccounts => watcher::Config::default().fields("metadata.name=default"),
     };
@@ -158,21 +185,28 @@ impl Watch {
                 Event::InitApply(object) => {
                     let object = json(&object);
                     listed.insert((text(&object, "/metadata/namespace").to_owned(), text(&object, "/metadata/name").to_owned()));
-                    self.context.cache.put(self.source, object)
+                    self.put(object)
                 }
                 Event::InitDone => {
                     let gone = self.context.cache.retain(self.source, self.scope.as_deref(), &listed, began);
                     listed.clear();
-                    self.context.progress.saw(&self.name);
+                    progress(&self.context, self.source).saw(&self.name);
                     gone
                 }
-                Event::Apply(object) => self.context.cache.put(self.source, json(&object)),
+                Event::Apply(object) => self.put(json(&object)),
                 Event::Delete(object) => self.context.cache.remove(self.source, &json(&object)),
             };
             for key in woken {
                 self.context.queue.add(key);
             }
         }
+    }
+
+    fn put(&self, object: Value) -> Vec<Key> {
+        if self.source == Source::Services && Routes::are_asked_for(&object) {
+            self.context.routes.ask();
+        }
+        self.context.cache.put(self.source, object)
     }
 }
 

@@ -22,7 +22,7 @@ use super::memory::HISTORY;
 use super::plan::Plan;
 use super::snapshot::{Measurements, Snapshot};
 use super::strategy::canary::{Move, next};
-use super::strategy::target;
+use super::strategy::{shares, target};
 use crate::api::analysis_state::AnalysisState;
 use crate::api::status::{Cause, CauseReason, Command, Memory, Moment, Outcome, Progress, Quarantined, Stage};
 
@@ -156,7 +156,7 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
     let stable = state.memory.stable.as_deref().unwrap_or_default();
     if progress.stage == Stage::Draining {
         // The drain's clock runs only while the Service is seen to leave the loser out.
-        let narrowed = look::narrowed(input.facts, &progress, stable);
+        let narrowed = look::narrowed(input.plan, input.facts, &progress, stable);
         progress.weight_since = narrowed.then(|| progress.weight_since.unwrap_or(Moment(input.now)));
     }
     state.wakes.extend(judgement.wakes());
@@ -188,6 +188,12 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
     };
     match to {
         Move::Stay => {}
+        Move::Shift => {
+            progress.weight = shares::next_weight(plan, &progress, input.facts).or(progress.weight);
+            progress.deadline = deadline(input);
+            progress.sentence = words::asked(plan, &progress);
+            state.events.push(Event::normal("WeightAsked", progress.sentence.clone()));
+        }
         Move::Watch => {
             let full = progress.step >= plan.steps();
             enter(&mut progress, if full { Stage::Baking } else { Stage::Soaking });
@@ -242,7 +248,10 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
             }
             if cause.reason == CauseReason::ProgressDeadline {
                 let wanted = plan.shape(plan.step_of(&progress)).candidate;
-                let why = if progress.stage == Stage::Baking {
+                let silent = words::silent_router(plan, &progress, input.facts);
+                let why = if let Some(silent) = silent {
+                    silent
+                } else if progress.stage == Stage::Baking {
                     format!("Service {} was not seen to select {} in {} s", plan.name, progress.revision, plan.progress_deadline_seconds)
                 } else {
                     words::too_late(input, &progress.revision, wanted)
@@ -273,7 +282,7 @@ fn timer(input: &Input<'_>, progress: &Progress) -> Option<Timestamp> {
         Stage::Gated => None,
         // Where stable loses its pods in the drain, the candidate helps out once more.
         Stage::Draining => {
-            progress.weight_since.map(|since| since.0 + look::DRAIN_SECONDS.seconds()).filter(|at| *at > input.now).or_else(help)
+            progress.weight_since.map(|since| since.0 + look::drain_seconds(input.plan).seconds()).filter(|at| *at > input.now).or_else(help)
         }
         Stage::Soaking => progress.weight_since.map(|since| since.0 + i64::from(input.plan.soak_seconds(progress.step)).seconds()),
         Stage::Baking => {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::analysis::signals::Refused;
 use super::snapshot::{Kind, ObjectKey, Snapshot};
 use super::strategy::Front;
+use super::traffic::{Routed, gateway_api};
 
 /// A revision's pods, as seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub struct Facts {
     pub revisions: BTreeMap<String, Deployed>,
     /// What the front Service selects; `None` where there is no such Service.
     pub front: Option<Front>,
+    /// What the route shows; `None` where there is none.
+    pub route: Option<Routed>,
+    /// Endpoints of each revision's own Service that are ready.
+    pub endpoints: BTreeMap<String, i32>,
     /// Pods that could not be created, with the API server's words.
     pub refused: Vec<Refused>,
 }
@@ -60,6 +65,13 @@ impl Facts {
             let revision = child.body["spec"]["selector"]["plimsoll.dev/revision"].as_str();
             revision.map_or(Front::All, |revision| Front::One(revision.to_owned()))
         });
+        let route = [Kind::HttpRoute, Kind::GrpcRoute].into_iter().find_map(|kind| snapshot.children.get(&ObjectKey::new(kind, name)));
+        facts.route = route.filter(|child| child.ours).map(|child| gateway_api::observed(name, &child.body));
+        for (_, slice) in snapshot.children.iter().filter(|(key, _)| key.kind == Kind::EndpointSlice) {
+            let Some(revision) = slice.body["metadata"]["labels"]["plimsoll.dev/revision"].as_str() else { continue };
+            let ready = slice.body["endpoints"].as_array().into_iter().flatten().filter(|endpoint| endpoint["conditions"]["ready"] == true);
+            *facts.endpoints.entry(revision.to_owned()).or_default() += i32::try_from(ready.count()).unwrap_or(i32::MAX);
+        }
         facts
     }
 
@@ -73,6 +85,18 @@ impl Facts {
     #[must_use]
     pub fn asked(&self, revision: &str) -> i32 {
         self.deployed(revision).asked.unwrap_or(0)
+    }
+
+    /// Ready pods of a revision that its own Service is seen to lead to.
+    #[must_use]
+    pub fn reachable(&self, revision: &str) -> i32 {
+        self.ready(revision).min(self.endpoints.get(revision).copied().unwrap_or(0))
+    }
+
+    /// Percent of the requests that the route asks for; `None` where nothing divides them.
+    #[must_use]
+    pub fn weight(&self, revision: &str) -> Option<i32> {
+        self.route.as_ref().filter(|route| !route.weights.is_empty()).map(|route| route.weights.get(revision).copied().unwrap_or(0))
     }
 
     /// Ready pods of a revision.

@@ -43,6 +43,7 @@ pub fn judge(
     let signals = signals::judge(&pods, &facts.refused, now, stable, &progress.revision, &mut progress.signals);
     let ready = facts.ready(&progress.revision);
     let weight = match &facts.front {
+        _ if plan.shifts_weights() => facts.weight(&progress.revision).map_or(0.0, f64::from),
         Some(Front::One(only)) if plan.switches() => {
             if *only == progress.revision {
                 100.0
@@ -65,12 +66,18 @@ pub fn judge(
         candidate: &progress.revision,
         weight,
         weight_since,
-        next_weight: if baking || plan.switches() { 100.0 } else { plan.shape(progress.step + 1).weight() },
+        next_weight: if baking || plan.switches() {
+            100.0
+        } else if plan.shifts_weights() {
+            f64::from(plan.asked_weight(progress.step + 1))
+        } else {
+            plan.shape(progress.step + 1).weight()
+        },
         soak_seconds,
         baking,
         control: if plan.switches() {
             Control::Never
-        } else if plan.shape(plan.steps()).stable > 0 {
+        } else if plan.shifts_weights() || plan.shape(plan.steps()).stable > 0 {
             Control::UntilEnd
         } else {
             Control::InSteps

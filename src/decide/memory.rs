@@ -31,6 +31,7 @@ fn rebuilt(facts: &Facts, wanted: Option<&str>) -> Memory {
     let mut deployed: Vec<(&String, &Deployed)> = facts.revisions.iter().filter(|(_, deployed)| deployed.asked.is_some()).collect();
     deployed.sort_by_key(|(revision, deployed)| {
         let serving = if routed(revision) { deployed.ready } else { 0 };
+        let serving = facts.weight(revision).filter(|_| deployed.ready > 0).unwrap_or(serving);
         (Reverse(serving), Reverse(deployed.asked), wanted == Some(revision.as_str()))
     });
     // The spec's own revision without a ready pod has never served: it comes up as the first one does. Another one did serve, once.
@@ -67,7 +68,7 @@ mod tests {
     fn found(revisions: &[(&str, i32, i32)], front: Option<Front>) -> Facts {
         let deployed = |asked, ready| Deployed { asked: Some(asked), present: ready, ready };
         let revisions = revisions.iter().map(|(revision, asked, ready)| ((*revision).to_owned(), deployed(*asked, *ready))).collect();
-        Facts { revisions, front, refused: Vec::new() }
+        Facts { revisions, front, ..Facts::default() }
     }
 
     #[test]

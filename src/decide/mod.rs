@@ -23,6 +23,7 @@ pub mod snapshot;
 pub mod strategy;
 #[cfg(test)]
 mod tests;
+pub mod traffic;
 pub mod units;
 pub mod writes;
 
@@ -135,7 +136,8 @@ pub fn decide(snapshot: &Snapshot, measurements: &Measurements, now: Timestamp) 
     let mut advanced = match &plan {
         Some(plan) => {
             let paused = snapshot.service.spec.control.as_ref().is_some_and(|control| control.paused == Some(true));
-            let held = paused || planned.is_err() || !conflicts.is_empty();
+            let unroutable = plan.route.as_ref().is_some_and(|route| route.weighted && !route.known);
+            let held = paused || planned.is_err() || !conflicts.is_empty() || unroutable;
             let input = advance::Input {
                 plan,
                 held,
@@ -199,7 +201,7 @@ fn writes(snapshot: &Snapshot, plan: &plan::Plan, accepted: bool, target: &strat
         }
     } else {
         writes.retain(|write| match (write.key().map(|key| key.kind), write) {
-            (Some(Kind::ConfigMap | Kind::Deployment | Kind::Service), _) => true,
+            (Some(Kind::ConfigMap | Kind::Deployment | Kind::Service | Kind::HttpRoute | Kind::GrpcRoute), _) => true,
             // How much a drain may take is no part of the revision; but every revision has its budget. Pods need their account to be made at all.
             (Some(Kind::PodDisruptionBudget), write) => !matches!(write, Write::Apply { .. }),
             (Some(Kind::ServiceAccount), write) => matches!(write, Write::Create { .. }),

@@ -14,6 +14,7 @@ use super::analysis::{Objective, ObjectiveKind, Parts, Settings};
 use super::gates::{self, Gates};
 use super::revision;
 use super::snapshot::Snapshot;
+use super::traffic::{self, RoutePlan, Routing};
 use super::units::{rounded_up, share};
 
 /// Replicas where the spec names none.
@@ -25,6 +26,8 @@ const ROLLING_SOAK_SECONDS: i32 = 10;
 const PREVIEW_SOAK_SECONDS: i32 = 60;
 const BAKE_SECONDS: i32 = 300;
 const BAKE_SECONDS_WITHOUT_OBJECTIVES: i32 = 60;
+/// Percent that a router leaves to stable until the bake has ended.
+const BAKE_CONTROL_PERCENT: i32 = 10;
 const PROGRESS_DEADLINE_SECONDS: i32 = 600;
 const FALSE_ALARM: f64 = 0.01;
 const TOLERANCE: f64 = 0.001;
@@ -71,6 +74,10 @@ pub struct Plan {
     pub metrics: Option<MetricsEndpoint>,
     /// What stands in the way of moves forward.
     pub gates: Gates,
+    /// The route from outside of the cluster, if there is to be one.
+    pub route: Option<RoutePlan>,
+    /// Percent that a router leaves to stable until the bake has ended.
+    pub bake_control_percent: i32,
 }
 
 /// Where the app's metrics are.
@@ -174,6 +181,18 @@ impl Plan {
         matches!(self.way, Way::BlueGreen { .. })
     }
 
+    /// A router gives each revision its share of the requests.
+    #[must_use]
+    pub fn is_weighted(&self) -> bool {
+        self.route.as_ref().is_some_and(|route| route.weighted)
+    }
+
+    /// The candidate gets its share step by step, by a router.
+    #[must_use]
+    pub fn shifts_weights(&self) -> bool {
+        self.is_weighted() && !self.switches()
+    }
+
     /// Seconds for which a step is watched; full is watched by the bake.
     #[must_use]
     pub fn soak_seconds(&self, step: i32) -> i32 {
@@ -183,10 +202,11 @@ impl Plan {
         }
     }
 
-    /// The weight that a step asks for, in percent; full is 100.
+    /// The weight that a step asks for, in percent. Full is 100, but for what a router leaves to stable for the bake.
     #[must_use]
     pub fn asked_weight(&self, step: i32) -> i32 {
         match &self.way {
+            Way::Canary { .. } if step >= self.steps() && self.is_weighted() => 100 - self.bake_control_percent,
             Way::Canary { steps } => usize::try_from(step).ok().and_then(|step| steps.get(step)).map_or(100, |step| step.weight),
             #[expect(clippy::cast_possible_truncation, reason = "a percentage")]
             Way::Rolling { .. } if step < self.steps() => self.shape(step).weight().round() as i32,
@@ -195,9 +215,10 @@ impl Plan {
         }
     }
 
-    /// Pods of each revision in a step (`rollouts.md`, Capacity without a router). Steps from [`Plan::steps`] on are full.
+    /// Pods of each revision in a step (`rollouts.md`, Capacity). Steps from [`Plan::steps`] on are full. With a router the candidate has as many
+    /// as its share of the requests needs, and at least one.
     ///
-    /// A weight that the present number of replicas cannot reach gives what comes nearest, which is full.
+    /// Without one, a weight that the present number of replicas cannot reach gives what comes nearest, which is full.
     #[must_use]
     pub fn shape(&self, step: i32) -> Shape {
         let full = self.with_candidate(self.replicas);
@@ -205,6 +226,10 @@ impl Plan {
             return full;
         }
         match &self.way {
+            Way::Canary { .. } if self.is_weighted() => {
+                let candidate = (self.asked_weight(step) * self.replicas + 99) / 100;
+                self.with_candidate(candidate.max(1).min(self.replicas))
+            }
             Way::Canary { .. } => self.least_reaching(self.asked_weight(step)).unwrap_or(full),
             Way::Rolling { .. } => self.with_candidate(((step + 1) * self.slice()).min(self.replicas)),
             Way::BlueGreen { warm, .. } => self.with_candidate(rounded_up(warm, self.replicas).min(self.replicas)),
@@ -242,12 +267,13 @@ pub fn plan(snapshot: &Snapshot) -> Result<Plan, Vec<Refusal>> {
     let mut refusals = revision::refusals(&service.spec, &snapshot.config_maps);
     let revision = revision::identity(&service.spec, &snapshot.config_maps);
     let replicas = replicas(snapshot);
-    let mut plan = plan_of(service, &service.spec, revision, replicas, &mut refusals);
+    let mut plan = plan_of(service, &service.spec, revision, replicas, &snapshot.around.routing, &mut refusals);
     refusals.extend(by_provider(&mut plan, snapshot.providers.as_ref()));
     let checked_at = service.spec.scaling.as_ref().map_or(replicas, |scaling| scaling.max_replicas);
     let at = Plan { replicas: checked_at, ..plan.clone() };
     if let Way::Canary { steps } = &plan.way
         && checked_at > 0
+        && !plan.is_weighted()
     {
         refusals.extend(steps.iter().enumerate().filter(|(_, step)| at.least_reaching(step.weight).is_none()).map(|(index, step)| {
             Refusal::new(
@@ -269,7 +295,7 @@ pub fn plan_of_record(snapshot: &Snapshot, revision: &str, spec: &ProductionServ
     // What deleting the service does is nothing that was accepted together with an image: the present word counts, or an app that was to be
     // left behind would go.
     let spec = ProductionServiceSpec { deletion_policy: snapshot.service.spec.deletion_policy, ..spec.clone() };
-    let mut plan = plan_of(&snapshot.service, &spec, revision.to_owned(), replicas(snapshot), &mut Vec::new());
+    let mut plan = plan_of(&snapshot.service, &spec, revision.to_owned(), replicas(snapshot), &snapshot.around.routing, &mut Vec::new());
     by_provider(&mut plan, snapshot.providers.as_ref());
     plan
 }
@@ -292,6 +318,7 @@ fn plan_of(
     spec: &ProductionServiceSpec,
     revision: String,
     replicas: i32,
+    routing: &Routing,
     refusals: &mut Vec<Refusal>,
 ) -> Plan {
     let rollout = spec.rollout.clone().unwrap_or_default();
@@ -355,6 +382,8 @@ fn plan_of(
         progress_deadline_seconds: rollout.progress_deadline_seconds.unwrap_or(PROGRESS_DEADLINE_SECONDS),
         metrics: metrics(spec, refusals),
         gates: gates::planned(spec, refusals),
+        route: traffic::planned(spec, routing, refusals),
+        bake_control_percent: analysis.bake_control_percent.unwrap_or(BAKE_CONTROL_PERCENT),
         settings,
         on_no_evidence: analysis.on_no_evidence.unwrap_or_default(),
         spec: spec.clone(),
@@ -451,15 +480,25 @@ fn metrics(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Option<
     })
 }
 
+/// The plan of a service that stands alone, for tests.
+#[cfg(test)]
+pub fn of_service(service: &ProductionService) -> Plan {
+    let replicas = service.spec.replicas.unwrap_or(REPLICAS);
+    plan_of(service, &service.spec, "r".to_owned(), replicas, &Routing { known: true, ..Routing::default() }, &mut Vec::new())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[expect(clippy::needless_pass_by_value, reason = "the rows build it")]
     fn planned(replicas: i32, rollout: serde_json::Value) -> Plan {
-        let spec = serde_json::json!({"image": "a:1", "ports": [{"name": "http", "port": 80}], "rollout": rollout});
-        let service = ProductionService::new("shop", serde_json::from_value(spec).unwrap());
-        plan_of(&service, &service.spec, "r".to_owned(), replicas, &mut Vec::new())
+        let mut spec =
+            serde_json::json!({"image": "a:1", "ports": [{"name": "http", "port": 80}], "rollout": rollout, "replicas": replicas});
+        if rollout["strategy"]["canary"]["router"] == "gatewayApi" {
+            spec["expose"] = serde_json::json!({"gateway": {"name": "public"}});
+        }
+        of_service(&ProductionService::new("shop", serde_json::from_value(spec).unwrap()))
     }
 
     fn shapes(plan: &Plan) -> Vec<(i32, i32)> {
@@ -471,6 +510,11 @@ mod tests {
         let canary = |weights: &[i32], surge: &str| {
             let steps: Vec<_> = weights.iter().map(|weight| serde_json::json!({"weight": weight})).collect();
             serde_json::json!({"strategy": {"canary": {"steps": steps}}, "surge": surge})
+        };
+        let routed = |weights: &[i32], surge: &str| {
+            let mut rollout = canary(weights, surge);
+            rollout["strategy"]["canary"]["router"] = "gatewayApi".into();
+            rollout
         };
         let rolling = |surge: &str| serde_json::json!({"strategy": {"rolling": {}}, "surge": surge});
         let blue_green = |warm: &str| serde_json::json!({"strategy": {"blueGreen": {"warmReplicas": warm}}});
@@ -485,6 +529,9 @@ mod tests {
             ("everything at once", 3, rolling("100%"), vec![(3, 3)]),
             ("nothing serves", 0, rolling("25%"), vec![(0, 0)]),
             ("blue and green are both whole", 3, blue_green("100%"), vec![(3, 3), (3, 3)]),
+            ("a router: as many as the share needs", 10, routed(&[5, 25, 50], "100%"), vec![(1, 10), (3, 10), (5, 10), (10, 10)]),
+            ("a router over one pod", 1, routed(&[5], "100%"), vec![(1, 1), (1, 1)]),
+            ("a router with a small surge: stable shrinks", 4, routed(&[25, 75], "25%"), vec![(1, 4), (3, 2), (4, 1)]),
             ("a smaller preview, rounded up", 3, blue_green("50%"), vec![(2, 3), (3, 3)]),
         ];
         for (why, replicas, rollout, expected) in cases {

@@ -16,6 +16,9 @@ use crate::api::status::{
 /// Longest message of a condition or status.
 const LONGEST: usize = 1024;
 
+/// What stands in status where the cluster knows no routes.
+const NO_GATEWAY_API: &str = "spec.expose: the cluster has no Gateway API (gateway.networking.k8s.io/v1): install its CRDs, it is looked for every 30 s";
+
 /// What the report is about.
 pub struct About<'a> {
     /// What was seen.
@@ -115,6 +118,9 @@ fn phase(about: &About<'_>, advanced: &Advanced) -> Word {
         }
         (None, Some(plan)) => match advanced.quarantined.iter().find(|entry| entry.revision == plan.revision) {
             Some(entry) => word(Phase::RolledBack, "RolledBack", format!("{}{}", entry.reason, helps_out(about, memory))),
+            None if plan.route.as_ref().is_some_and(|route| route.weighted && !route.known) => {
+                word(Phase::Blocked, "GatewayApiMissing", format!("{NO_GATEWAY_API}; {} is rolled out as soon as it is there", plan.revision))
+            }
             None if paused => {
                 word(Phase::Paused, "Paused", format!("paused by spec.control.paused; {} waits to be rolled out", plan.revision))
             }
@@ -166,6 +172,8 @@ fn conditions(about: &About<'_>, word: &Word, message: &str) -> Vec<Condition> {
         ),
         ("Healthy", yes(healthy), if healthy { "EnoughPods" } else { "TooFewPods" }, health.as_str()),
     ];
+    let routes = routes(about);
+    let routes = routes.as_ref().map(|(holds, reason, message)| ("RoutesAccepted", yes(*holds), *reason, message.as_str()));
     let before = about.snapshot.service.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let condition = |(kind, status, reason, message): (&str, ConditionStatus, &str, &str)| {
         let same = before.iter().find(|condition| condition.kind == kind && condition.status == status);
@@ -179,7 +187,21 @@ fn conditions(about: &About<'_>, word: &Word, message: &str) -> Vec<Condition> {
             observed_generation: about.snapshot.service.metadata.generation,
         }
     };
-    list.into_iter().map(condition).collect()
+    list.into_iter().chain(routes).map(condition).collect()
+}
+
+/// Whether every Gateway has taken the route in; `None` where the spec asks for none.
+fn routes(about: &About<'_>) -> Option<(bool, &'static str, String)> {
+    let plan = about.plan?;
+    let route = plan.route.as_ref()?;
+    Some(match &about.facts.route {
+        _ if !route.known => (false, "GatewayApiMissing", NO_GATEWAY_API.to_owned()),
+        None => (false, "NoRoute", "the route does not exist yet".to_owned()),
+        Some(routed) => match &routed.unreported {
+            Some(why) => (false, "NotReported", why.clone()),
+            None => (true, "RoutesAccepted", format!("Gateway {} works by the route as it stands", route.gateway)),
+        },
+    })
 }
 
 fn second(now: Timestamp) -> Moment {
@@ -220,8 +242,18 @@ fn revision_status(about: &About<'_>, memory: &Memory, revision: &String) -> Rev
     }
 }
 
-/// Percent of the traffic as measured: the share of the ready pods that the front Service selects.
+/// Percent of the traffic: as the router reports it, and while it has not reported the last change, as it was; without one, the share of the ready
+/// pods that the front Service selects.
 fn weight(about: &About<'_>, revision: &str) -> i32 {
+    if let Some(percent) = about.facts.weight(revision) {
+        let status = about.snapshot.service.status.as_ref();
+        let known = || status.into_iter().flat_map(|status| status.stable.iter().chain(&status.candidate));
+        let unreported = about.facts.route.as_ref().is_some_and(|route| route.unreported.is_some());
+        return match known().find(|known| known.revision == revision) {
+            Some(known) if unreported => known.weight,
+            _ => percent,
+        };
+    }
     let routed = |candidate: &str| match &about.facts.front {
         Some(Front::One(only)) => candidate == only,
         Some(Front::All) | None => about.target.routed.iter().any(|routed| routed == candidate),
@@ -245,8 +277,9 @@ fn selector(about: &About<'_>, target: &Target) -> Option<String> {
 fn effective(plan: &Plan) -> Effective {
     let (strategy, steps) = match &plan.way {
         Way::Canary { steps } => {
+            let router = plan.is_weighted();
             let each: Vec<_> = steps.iter().map(|step| format!("{}% for {} s", step.weight, step.soak_seconds)).collect();
-            ("canary", each.join(", "))
+            (if router { "canary, router gatewayApi" } else { "canary" }, each.join(", "))
         }
         Way::BlueGreen { soak_seconds, .. } => {
             ("blueGreen", format!("{} pods behind the preview for {soak_seconds} s, then one switch", plan.shape(0).candidate))

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::analysis::convention::Reading;
 use super::analysis::{Judge, PodState, Scrape};
 use super::gates::Neighbour;
+use super::traffic::Routing;
 use crate::api::ProductionService;
 
 /// The kinds of objects that plimsoll makes, in the order in which they are applied.
@@ -29,11 +30,17 @@ pub enum Kind {
     Service,
     /// `autoscaling/v2/HorizontalPodAutoscaler`.
     HorizontalPodAutoscaler,
+    /// `gateway.networking.k8s.io/v1/HTTPRoute`.
+    HttpRoute,
+    /// `gateway.networking.k8s.io/v1/GRPCRoute`.
+    GrpcRoute,
+    /// `discovery.k8s.io/v1/EndpointSlice`: Kubernetes makes them of our Services; they are only read.
+    EndpointSlice,
 }
 
 impl Kind {
-    /// All of them, in the order in which they are applied.
-    pub const ALL: [Self; 7] = [
+    /// Those that every cluster has, in the order in which they are applied.
+    pub const ALWAYS: [Self; 7] = [
         Self::ServiceAccount,
         Self::ConfigMap,
         Self::PodDisruptionBudget,
@@ -42,6 +49,8 @@ impl Kind {
         Self::Service,
         Self::HorizontalPodAutoscaler,
     ];
+    /// Those that only services with a route need.
+    pub const ROUTED: [Self; 3] = [Self::HttpRoute, Self::GrpcRoute, Self::EndpointSlice];
 
     /// `apiVersion`, `kind` and the plural of the URL.
     #[must_use]
@@ -54,6 +63,9 @@ impl Kind {
             Self::Deployment => ("apps/v1", "Deployment", "deployments"),
             Self::Service => ("v1", "Service", "services"),
             Self::HorizontalPodAutoscaler => ("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+            Self::HttpRoute => ("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes"),
+            Self::GrpcRoute => ("gateway.networking.k8s.io/v1", "GRPCRoute", "grpcroutes"),
+            Self::EndpointSlice => ("discovery.k8s.io/v1", "EndpointSlice", "endpointslices"),
         }
     }
 }
@@ -163,6 +175,8 @@ pub struct Snapshot {
 pub struct Around {
     /// The other services that the spec depends on, by name; one that does not exist is missing here.
     pub neighbours: BTreeMap<String, Neighbour>,
+    /// The Gateway API, and the Gateways that the operator was told of.
+    pub routing: Routing,
     /// The admission policy that compares `control.approve[].by` with the writer is installed.
     pub approvals_verified: bool,
 }

@@ -114,6 +114,7 @@ fn takes_away(kind: Kind, wanted: &Value, live: &Value) -> bool {
     match kind {
         Kind::Deployment => wanted["spec"]["replicas"].as_i64() < live["spec"]["replicas"].as_i64(),
         Kind::Service => wanted["spec"]["selector"] != live["spec"]["selector"],
+        Kind::HttpRoute | Kind::GrpcRoute => true,
         _ => false,
     }
 }

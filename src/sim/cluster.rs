@@ -257,6 +257,16 @@ impl Cluster {
         self.put(key, body, now);
     }
 
+    /// What a controller makes of its own: the object is made if there is none.
+    pub(super) fn publish(&mut self, key: &ObjectKey, now: Timestamp, edit: impl FnOnce(&mut Value)) {
+        let mut body = match self.objects().get(key) {
+            Some(live) => live.clone(),
+            None => json!({"metadata": {"name": key.name, "uid": self.uid(), "generation": 1}}),
+        };
+        edit(&mut body);
+        self.put(key, body, now);
+    }
+
     /// Deletes an object, if it is still the one that was read (`None`: whatever it is).
     ///
     /// # Errors

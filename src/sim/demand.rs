@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::cluster::Cluster;
+use super::gateway;
 use super::pods::SimPod;
 use super::random::Random;
 use super::scenario::{Answer, Behaviour, Traffic};
@@ -77,13 +78,15 @@ impl Demand {
         if expected <= 0.0 {
             return;
         }
-        let endpoints: Vec<_> = workloads.endpoints(cluster, service).collect();
-        if endpoints.is_empty() {
-            self.lost += self.random.poisson(expected);
-        }
-        for pod in &endpoints {
-            let requests = self.random.poisson(expected / endpoints.len() as f64);
-            self.answer(pod, workloads, requests);
+        for share in gateway::shares(workloads, cluster, service) {
+            let expected = expected * share.of_all;
+            if share.pods.is_empty() {
+                self.lost += self.random.poisson(expected);
+            }
+            for pod in &share.pods {
+                let requests = self.random.poisson(expected / share.pods.len() as f64);
+                self.answer(pod, workloads, requests);
+            }
         }
     }
 

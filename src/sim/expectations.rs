@@ -2,7 +2,7 @@
 
 use crate::api::analysis::OnNoEvidence;
 use crate::api::gates::GateAt;
-use crate::api::rollout::{BlueGreen, Canary, Strategy};
+use crate::api::rollout::{BlueGreen, Canary, Router, Strategy};
 use crate::api::values::IntOrPercent;
 use crate::api::{ProductionServiceSpec, rollout::Rollout};
 
@@ -67,6 +67,11 @@ pub(super) fn shape(spec: &ProductionServiceSpec, replicas: i32, step: i32) -> (
         };
         return (if step == 0 { warm.min(replicas) } else { replicas }, replicas);
     }
+    if let (Some(weight), Some(_)) = (routed_weight(spec, step), canary(spec)) {
+        let steps = canary(spec).map_or(0, |canary| if canary.steps.is_empty() { 3 } else { canary.steps.len() });
+        let candidate = if index < steps { ((weight * replicas + 99) / 100).clamp(replicas.min(1), replicas) } else { replicas };
+        return with(candidate);
+    }
     match canary(spec) {
         Some(canary) => {
             let weights: Vec<i32> =
@@ -79,6 +84,14 @@ pub(super) fn shape(spec: &ProductionServiceSpec, replicas: i32, step: i32) -> (
         }
         None => with(replicas.min((step + 1) * surge.max(1))),
     }
+}
+
+/// Percent that a router gives the candidate in a step; beyond the last one, in the bake. `None`: no router divides the requests.
+pub(super) fn routed_weight(spec: &ProductionServiceSpec, step: i32) -> Option<i32> {
+    let canary = canary(spec).filter(|canary| spec.expose.is_some() && canary.router == Some(Router::GatewayApi))?;
+    let weights: Vec<i32> = if canary.steps.is_empty() { vec![10, 25, 50] } else { canary.steps.iter().map(|step| step.weight).collect() };
+    let control = rollout(spec).analysis.and_then(|analysis| analysis.bake_control_percent).unwrap_or(10);
+    Some(usize::try_from(step).ok().and_then(|step| weights.get(step).copied()).unwrap_or(100 - control))
 }
 
 /// Approvals without which nobody gets from one step to another; -1 is before the first pod.

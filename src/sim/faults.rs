@@ -90,9 +90,28 @@ fn service(random: &mut Random) -> Value {
     if rollout["strategy"]["canary"].is_null() && random.happens(0.5) {
         rollout["surge"] = (*pick(random, &[json!(1), json!("50%"), json!("100%")])).clone();
     }
+    // A Gateway divides the requests, for a canary and for blue and green.
+    let routed = random.happens(0.4);
+    if routed {
+        let small = random.happens(0.3) && rollout["surge"].is_null();
+        if !rollout["strategy"]["canary"].is_null() {
+            rollout["strategy"]["canary"]["router"] = "gatewayApi".into();
+            if small {
+                rollout["surge"] = "50%".into();
+            }
+        } else if random.happens(0.5) {
+            rollout["strategy"] = json!({"blueGreen": {"soakSeconds": soak}});
+            if let Some(rollout) = rollout.as_object_mut() {
+                rollout.remove("surge");
+            }
+        }
+    }
     let mut service = json!({
         "image": "shop:1", "ports": [{"name": "http", "port": 8080}], "replicas": random.between(1, 6), "rollout": rollout,
     });
+    if routed {
+        service["expose"] = json!({"gateway": {"name": "public"}, "timeoutSeconds": random.between(1, 5)});
+    }
     if random.happens(0.5) {
         service["objectives"] = json!([{"name": "availability", "errorRate": {"atMost": "1%"}}]);
     }
@@ -157,6 +176,7 @@ fn fault(random: &mut Random) -> Value {
             json!({"pause": false}),
             json!({"retry": {"attempt": 2}}),
             json!({"loseStatus": {}}),
+            json!({"gatewayStops": seconds}),
             json!({"editReplicas": {"of": "stable", "replicas": count - 1}}),
             json!({"editReplicas": {"of": "candidate", "replicas": count - 1}}),
             json!({"deleteDeployment": "candidate"}),

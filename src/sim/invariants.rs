@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::cluster::Cluster;
 use super::expectations as expected;
+use super::gateway;
 use super::workloads::Workloads;
 use crate::api::status::{CauseReason, Command, Memory, Phase, Progress, Stage};
 use crate::api::{ProductionService, ProductionServiceSpec, ProductionServiceStatus};
@@ -296,6 +297,13 @@ impl Auditor {
         if after.stage == Stage::Soaking
             && let Some(replicas) = expected::replicas(spec)
         {
+            let service = service.metadata.name.as_deref().unwrap_or_default();
+            let percent = gateway::percent(workloads, &format!("{service}-{}", after.revision));
+            let asked = expected::routed_weight(spec, after.step).map(i64::from);
+            if asked.is_some() && percent != asked {
+                let seen = format!("{}: the soak of step {} begins while the proxy gives it {percent:?} percent", after.id, after.step);
+                self.violated(now, "9 clocks start on reports", seen);
+            }
             let (candidate, _) = expected::shape(spec, replicas, after.step);
             let ready = workloads.ready(&after.revision);
             let late = now >= before.deadline.0;
@@ -313,7 +321,8 @@ impl Auditor {
     pub(super) fn at_rest(&mut self, now: Timestamp, cluster: &Cluster, workloads: &Workloads, awake: bool) {
         let Some(service) = cluster.service() else { return };
         let name = service.metadata.name.as_deref().unwrap_or_default();
-        let routed = workloads.endpoints(cluster, name).filter(|pod| pod.counts()).count();
+        let taking: Vec<_> =
+            gateway::shares(workloads, cluster, name).into_iter().flat_map(|share| share.pods).filter(|pod| pod.counts()).collect();
         let memory = service.status.as_ref().and_then(|status| status.rollout.as_ref());
         let ready = memory.is_some_and(|memory| {
             let through = |progress: &&Progress| {
@@ -323,11 +332,8 @@ impl Auditor {
                 memory.progress.as_ref().filter(|progress| progress.cause.is_none()).filter(through).map(|progress| &progress.revision);
             memory.stable.iter().chain(candidate).any(|revision| workloads.ready(revision) > 0)
         });
-        for pod in workloads.endpoints(cluster, name).filter(|pod| pod.counts()) {
-            self.routed.insert(pod.owner.clone(), now);
-        }
-        let versions: BTreeSet<_> =
-            workloads.endpoints(cluster, name).filter(|pod| pod.counts()).map(|pod| &pod.shown.state.revision).collect();
+        self.routed.extend(taking.iter().map(|pod| (pod.owner.clone(), now)));
+        let versions: BTreeSet<_> = taking.iter().map(|pod| &pod.shown.state.revision).collect();
         let on = memory.is_some_and(|memory| memory.progress.is_some());
         if versions.len() > 1 && on && self.switching && expected::blue_green(&service.spec).is_some() {
             self.violated(now, "never two versions at once", format!("{versions:?} take traffic"));
@@ -335,7 +341,7 @@ impl Auditor {
         // Whoever edits the strategy in the middle of a rollout, or before there is a stable revision, meets both for a moment.
         self.switching =
             expected::blue_green(&service.spec).is_some() && memory.is_some_and(|memory| memory.stable.is_some()) && versions.len() < 2;
-        if routed > 0 || !ready || !awake || service.spec.ports.is_empty() {
+        if !taking.is_empty() || !ready || !awake || service.spec.ports.is_empty() {
             self.unrouted_since = None;
         } else {
             let since = *self.unrouted_since.get_or_insert(now);

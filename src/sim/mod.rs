@@ -14,6 +14,7 @@ mod demand;
 mod expectations;
 pub mod fate;
 pub mod faults;
+mod gateway;
 mod invariants;
 mod operator;
 pub mod planted;

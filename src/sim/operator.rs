@@ -18,6 +18,7 @@ use super::world::World;
 use crate::api::ProductionServiceStatus;
 use crate::decide::analysis::{Judge, Scrape};
 use crate::decide::render::ownership::is_ours;
+use crate::decide::traffic::Routing;
 use crate::decide::{Around, Child, Decision, Kind, Record, Snapshot, Write, decide, due};
 
 /// A watch tells of a change this much later, at least: nothing is seen before it happened.
@@ -222,7 +223,11 @@ impl Operator {
             providers: None,
             judge: self.judge.clone(),
             measured: self.measured,
-            around: Around { neighbours: world.neighbours(), approvals_verified: true },
+            around: Around {
+                neighbours: world.neighbours(),
+                approvals_verified: true,
+                routing: Routing { known: true, ..Routing::default() },
+            },
         };
         if let Some(bug) = self.bug {
             bug.see(&mut snapshot);
@@ -313,7 +318,7 @@ impl Operator {
 fn is_grave(snapshot: &Snapshot, decision: &Decision) -> bool {
     let turn = |status: &ProductionServiceStatus| {
         let memory = status.rollout.as_ref()?;
-        let progress = memory.progress.as_ref().map(|progress| (progress.id.clone(), progress.step, progress.stage));
+        let progress = memory.progress.as_ref().map(|progress| (progress.id.clone(), progress.step, progress.stage, progress.weight));
         Some((memory.stable.clone(), progress))
     };
     let before = snapshot.service.status.as_ref().and_then(turn);

@@ -186,6 +186,8 @@ pub enum Action {
     Behave(BTreeMap<String, Behaviour>),
     /// Users send this from now on.
     Traffic(Traffic),
+    /// The Gateway's controller does nothing for so long: routes neither take effect nor are reported.
+    GatewayStops(Wait),
     /// `status` is lost, as after restoring a backup.
     LoseStatus {},
     /// Somebody edits the Deployment of a revision: `stable` or `candidate`.

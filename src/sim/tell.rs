@@ -65,6 +65,13 @@ pub(super) fn write(cluster: &Cluster, write: &Write) -> Option<(String, String)
             let (from, to) = (of(cluster.objects().get(key)?), of(body));
             Some((if from == to { format!("changes {key}") } else { format!("{key} selects {to}") }, String::new()))
         }
+        Write::Create { key, body } | Write::Apply { key, body, .. } if matches!(key.kind, Kind::HttpRoute | Kind::GrpcRoute) => {
+            let share = |backend: &Value| format!("{}% {}", backend["weight"], backend["name"].as_str().unwrap_or_default());
+            let backends = body["spec"]["rules"][0]["backendRefs"].as_array().into_iter().flatten();
+            let asks: Vec<String> = backends.map(share).collect();
+            let asks = if asks.len() == 1 { asks[0].split(' ').next_back().unwrap_or_default().to_owned() } else { asks.join(", ") };
+            Some((format!("{key}: {asks}"), String::new()))
+        }
         Write::Create { key, .. } if key.kind == Kind::Service => Some((format!("creates {key}"), String::new())),
         Write::Apply { key, .. } => Some((format!("changes {key}"), String::new())),
         Write::Delete { key, .. } if matches!(key.kind, Kind::Deployment | Kind::Service | Kind::HorizontalPodAutoscaler) => {

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::cluster::Cluster;
+use super::gateway::{self, Gateway};
 use super::pods::{Sight, SimPod, Step};
 use super::random::Random;
 use super::scenario::{Behaviour, Watch};
@@ -32,6 +33,8 @@ pub(super) struct Workloads {
     sync_at: Option<Timestamp>,
     /// When a container crashed last.
     pub(super) crashed: Option<Timestamp>,
+    /// The proxy before the service.
+    pub(super) gateway: Gateway,
 }
 
 impl Workloads {
@@ -45,6 +48,7 @@ impl Workloads {
             seen: None,
             sync_at: None,
             crashed: None,
+            gateway: Gateway::default(),
         }
     }
 
@@ -95,7 +99,7 @@ impl Workloads {
             let unreachable = on_it().any(|pod| pod.shown.state.node_ready).then(|| lost + NODE_GRACE);
             unreachable.or_else(|| on_it().any(|pod| !pod.shown.state.terminating).then(|| lost + EVICTED_AFTER))
         });
-        steps.chain(nodes).chain(self.sync_at).min()
+        steps.chain(nodes).chain(self.sync_at).chain(self.gateway.wake()).min()
     }
 
     fn alive(&self, pod: &SimPod) -> bool {
@@ -127,6 +131,8 @@ impl Workloads {
             self.sync(cluster, now);
         }
         self.publish(cluster, now);
+        gateway::endpoint_slices(self, cluster, now);
+        self.gateway.advance(cluster, now);
     }
 
     fn advance_nodes(&mut self, timeline: &mut Timeline, now: Timestamp) {

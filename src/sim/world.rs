@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::cluster::Cluster;
 use super::demand::{Demand, LONGEST, MetricsFault};
+use super::gateway;
 use super::invariants::Auditor;
 use super::scenario::{Action, Role, Scenario, Watch};
 use super::timeline::Timeline;
@@ -31,8 +32,8 @@ pub(super) struct World {
     pub(super) active: Timestamp,
     /// Other services of the namespace, with the image that is stable there.
     neighbours: BTreeMap<String, String>,
-    /// Pods behind the front Service, by revision, as last printed.
-    traffic: BTreeMap<String, usize>,
+    /// Pods that take traffic and their percent of it, by revision, as last printed.
+    traffic: BTreeMap<String, (usize, f64)>,
 }
 
 impl World {
@@ -97,15 +98,19 @@ impl World {
     }
 
     fn tell_traffic(&mut self) {
-        let mut traffic = BTreeMap::new();
-        for pod in self.workloads.endpoints(&self.cluster, &self.name).filter(|pod| pod.counts()) {
-            *traffic.entry(pod.shown.state.revision.clone()).or_insert(0_usize) += 1;
+        let mut traffic: BTreeMap<String, (usize, f64)> = BTreeMap::new();
+        for share in gateway::shares(&self.workloads, &self.cluster, &self.name) {
+            let pods: Vec<_> = share.pods.into_iter().filter(|pod| pod.counts()).collect();
+            for pod in &pods {
+                let (count, percent) = traffic.entry(pod.shown.state.revision.clone()).or_default();
+                *count += 1;
+                *percent += 100.0 * share.of_all / pods.len() as f64;
+            }
         }
         if traffic != self.traffic {
-            let all: usize = traffic.values().sum();
-            let share =
-                |(revision, count): (&String, &usize)| format!("{:.0}% to {revision} ({count})", 100.0 * *count as f64 / all as f64);
-            let text = if all == 0 { "no pod takes traffic".to_owned() } else { traffic.iter().map(share).collect::<Vec<_>>().join(", ") };
+            let share = |(revision, (count, percent)): (&String, &(usize, f64))| format!("{percent:.0}% to {revision} ({count})");
+            let none = traffic.is_empty();
+            let text = if none { "no pod takes traffic".to_owned() } else { traffic.iter().map(share).collect::<Vec<_>>().join(", ") };
             self.traffic = traffic;
             self.say("traffic", &text, "");
         }
@@ -222,6 +227,10 @@ impl World {
             Action::Traffic(traffic) => {
                 self.demand.traffic = *traffic;
                 self.say("users", &format!("{} requests a second", traffic.requests_per_second), "");
+            }
+            Action::GatewayStops(wait) => {
+                self.workloads.gateway.stop(self.now + wait.0);
+                self.say("route", &format!("its Gateway's controller stops for {:#}", wait.0), "");
             }
             Action::LoseStatus {} => {
                 let version = self.cluster.service().and_then(|service| service.metadata.resource_version.clone()).unwrap_or_default();

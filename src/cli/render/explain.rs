@@ -138,8 +138,11 @@ fn rollout(rows: &mut Rows, plan: &Plan) {
                 let shape = plan.shape(index);
                 let name = format!("rollout.steps[{index}]");
                 let pods = shape.candidate + shape.stable;
-                let why =
-                    format!("{} of {pods} pods, {:.0}% of the connections: no router divides them finer", shape.candidate, shape.weight());
+                let why = if plan.is_weighted() {
+                    format!("of the requests, by the route's weights; {} pods beside stable's {}", shape.candidate, shape.stable)
+                } else {
+                    format!("{} of {pods} pods, {:.0}% of the connections: no router divides them finer", shape.candidate, shape.weight())
+                };
                 rows.given(&name, format!("{}% for {}", step.weight, seconds(step.soak_seconds)), own, &why);
             }
         }
@@ -195,7 +198,7 @@ fn judging(rows: &mut Rows, plan: &Plan) {
         };
         rows.add(&format!("objectives.{}", objective.name), value, Origin::Spec, why);
     }
-    let Analysis { compare, false_alarm, min_requests, on_no_evidence, warm_up_seconds, interval_seconds } =
+    let Analysis { compare, false_alarm, min_requests, on_no_evidence, warm_up_seconds, interval_seconds, bake_control_percent } =
         plan.spec.rollout.clone().unwrap_or_default().analysis.unwrap_or_default();
     let settings = &plan.settings;
     let tolerance = compare.is_some_and(|compare| compare.tolerance.is_some());
@@ -224,6 +227,10 @@ fn judging(rows: &mut Rows, plan: &Plan) {
         "of a pod's life in which only plain breakage counts",
     );
     rows.given("analysis.intervalSeconds", seconds(settings.interval_seconds), interval_seconds.is_some(), "between two measurements");
+    if plan.shifts_weights() {
+        let why = "of the requests stay with stable until the bake has ended: its control";
+        rows.given("analysis.bakeControlPercent", format!("{}%", plan.bake_control_percent), bake_control_percent.is_some(), why);
+    }
     let word = serde_json::to_value(plan.on_no_evidence).unwrap_or_default();
     rows.given("analysis.onNoEvidence", text(&word), on_no_evidence.is_some(), "when a step's deadline passes without enough requests");
     let metrics = plan.spec.observability.clone().and_then(|observability| observability.metrics).unwrap_or_default();

@@ -98,6 +98,7 @@ fn started(input: &Input<'_>, attempt: i32, stage: Stage) -> Progress {
         started: now,
         step: 0,
         stage,
+        weight: None,
         since: now,
         weight_since: None,
         deadline: deadline(input),

@@ -7,7 +7,9 @@ use crate::api::status::{Cause, CauseReason, Memory, Progress, Stage};
 use crate::decide::facts::Facts;
 use crate::decide::judgement::Judgement;
 use crate::decide::strategy::Front;
+use crate::decide::plan::Plan;
 use crate::decide::strategy::canary::Seen;
+use crate::decide::strategy::shares;
 use crate::decide::strategy::target::enough_to_go_back;
 
 /// Seconds after the front Service is seen to leave a revision out before its pods are taken: endpoints reach every proxy in that time. The
@@ -24,11 +26,20 @@ pub fn look(input: &Input<'_>, progress: &Progress, memory: &Memory, judgement: 
     let (ready, stable_ready) = (facts.ready(&progress.revision), facts.ready(stable));
     let late = input.now >= progress.deadline.0;
     let candidate_ready = deployed && ready >= shape.candidate;
+    let shifts = plan.shifts_weights();
+    let asked = progress.weight == Some(plan.asked_weight(plan.step_of(progress)));
+    let candidate_ready = if shifts { deployed && facts.reachable(&progress.revision) >= shape.candidate } else { candidate_ready };
     Seen {
+        shiftable: shifts
+            && progress.stage == Stage::Shifting
+            && (stable_ready >= shape.stable || late)
+            && shares::next_weight(plan, progress, facts).is_some(),
+        unreported: shifts && asked && !shares::in_force(progress, facts),
         cause: cause(input, progress, stable, judgement, abort).filter(|cause| turns_back(progress, cause)),
         reached: match progress.stage {
             Stage::Gated => false,
             Stage::Starting => deployed && ready >= plan.replicas,
+            _ if shifts => asked && shares::in_force(progress, facts),
             _ => candidate_ready && stable_ready >= shape.stable,
         },
         late,
@@ -41,8 +52,8 @@ pub fn look(input: &Input<'_>, progress: &Progress, memory: &Memory, judgement: 
         can_take_over: ready >= plan.replicas,
         can_go_back: stable_ready >= enough_to_go_back(plan, progress, input.now) || stable_ready > 0 && ready == 0,
         gives_up: late,
-        drained: progress.weight_since.is_some_and(|since| input.now >= since.0 + DRAIN_SECONDS.seconds())
-            && narrowed(facts, progress, stable)
+        drained: progress.weight_since.is_some_and(|since| input.now >= since.0 + drain_seconds(plan).seconds())
+            && narrowed(plan, facts, progress, stable)
             && carries(progress, ready, stable_ready, plan.replicas),
         empty: plan.replicas == 0,
     }
@@ -60,12 +71,18 @@ fn carries(progress: &Progress, candidate_ready: i32, stable_ready: i32, require
     if progress.cause.is_none() { candidate_ready >= required } else { stable_ready > 0 || candidate_ready == 0 }
 }
 
-/// The front Service is seen to send everything to the revision that shall have it. Without ports there is no such Service, and nothing to wait
-/// for.
+/// The front Service, and the router if there is one, are seen to send everything to the revision that shall have it. Without ports there is no
+/// such Service, and nothing to wait for.
 #[must_use]
-pub fn narrowed(facts: &Facts, progress: &Progress, stable: &str) -> bool {
+pub fn narrowed(plan: &Plan, facts: &Facts, progress: &Progress, stable: &str) -> bool {
     let winner = if progress.cause.is_some() { stable } else { &progress.revision };
-    facts.front.as_ref().is_none_or(|front| *front == Front::One(winner.to_owned()))
+    facts.front.as_ref().is_none_or(|front| *front == Front::One(winner.to_owned())) && shares::is_alone(plan, winner, facts)
+}
+
+/// Seconds between that and the end of the pods that lost the traffic.
+#[must_use]
+pub fn drain_seconds(plan: &Plan) -> i64 {
+    plan.route.as_ref().filter(|route| route.weighted).map_or(DRAIN_SECONDS, |route| route.drain_seconds.into())
 }
 
 /// Whether the bake's clock starts now: users are seen to be served by the candidate. Where traffic is divided, they are from its first pod on.
@@ -75,6 +92,7 @@ pub fn switched(input: &Input<'_>, progress: &Progress) -> bool {
     progress.stage == Stage::Baking
         && progress.weight_since.is_none()
         && input.facts.front.as_ref().is_none_or(|front| *front == everything)
+        && shares::is_alone(input.plan, &progress.revision, input.facts)
 }
 
 /// Worst news first: what a person ordered, what the spec asks for now, what the pods show, what the numbers say.

@@ -1,12 +1,18 @@
 //! What a rollout waits for, in one sentence that says for what and until when.
 
+use jiff::ToSpan as _;
+
 use super::Input;
 use crate::api::status::{Progress, Stage};
 use crate::decide::analysis::{PodState, signals};
+use crate::decide::facts::Facts;
 use crate::decide::judgement::Judgement;
 use crate::decide::plan::Plan;
 use crate::decide::render::service::preview_name;
 use crate::decide::strategy::canary::Seen;
+use crate::decide::strategy::shares;
+use crate::decide::strategy::target::HELP_SECONDS;
+use crate::decide::traffic::gateway_api;
 
 /// A step's name for people: `step 1/3`, `preview`, or `full`.
 #[must_use]
@@ -41,7 +47,17 @@ pub fn waiting(input: &Input<'_>, progress: &Progress, stable: &str, judgement: 
             plan.shape(progress.step).candidate,
             because(input, revision)
         ),
+        Stage::Shifting if seen.unreported => format!(
+            "{}: {} is asked to give {revision} {}% of the requests; waiting until {until}: {}",
+            step_name(plan, plan.step_of(progress)),
+            route_name(plan),
+            progress.weight.unwrap_or(0),
+            unreported(input.facts)
+        ),
         Stage::Shifting => format!("{}: waiting until {until} for the pods of the running revision", step_name(plan, progress.step)),
+        Stage::Baking if !seen.in_force && plan.is_weighted() => {
+            format!("everything goes to {revision}; waiting until {until}: {}", unreported(input.facts))
+        }
         Stage::Baking if !seen.in_force => {
             format!("everything goes to {revision}; waiting until {until} for Service {} to be seen to select it", plan.name)
         }
@@ -61,11 +77,11 @@ pub fn waiting(input: &Input<'_>, progress: &Progress, stable: &str, judgement: 
             )
         }
         Stage::Draining => match &progress.cause {
-            Some(cause) => cause.message.clone(),
+            Some(cause) => format!("{}{}", cause.message, pods_stay(input, progress)),
             None if !seen.can_take_over => {
                 format!("{ready} of {} pods of {revision} are ready, waiting for the others{}", plan.replicas, because(input, revision))
             }
-            None => format!("{revision} serves everything; the pods of the revision before it drain"),
+            None => format!("{revision} serves everything; the pods of the revision before it drain{}", pods_stay(input, progress)),
         },
     }
 }
@@ -89,12 +105,56 @@ pub fn watching(plan: &Plan, progress: &Progress, full: bool) -> String {
             format!("preview: {pods} pods of {revision} behind Service {preview}, no user meets them; watched for {soak} s")
         };
     }
+    if plan.shifts_weights() {
+        let share = format!("{}% of the requests go to {}", progress.weight.unwrap_or(0), progress.revision);
+        return if full {
+            format!("bake: {share}, the others to the revision before it as its control; watched for {} s", plan.bake_seconds)
+        } else {
+            format!("{}: {share}; watched for {} s", step_name(plan, progress.step), plan.soak_seconds(progress.step))
+        };
+    }
     let pods = format!("{} of {} pods are {}'s", shape.candidate, shape.candidate + shape.stable, progress.revision);
     if full {
         return format!("bake: {pods}, the others stay as its control; watched for {} s", plan.bake_seconds);
     }
     let (name, asked) = (step_name(plan, progress.step), plan.asked_weight(progress.step));
     format!("{name}: {pods}, asked {asked}%; watched for {} s", plan.soak_seconds(progress.step))
+}
+
+/// What the router was asked for.
+#[must_use]
+pub fn asked(plan: &Plan, progress: &Progress) -> String {
+    let (name, percent) = (step_name(plan, plan.step_of(progress)), progress.weight.unwrap_or(0));
+    format!("{name}: {} is asked to give {} {percent}% of the requests", route_name(plan), progress.revision)
+}
+
+/// Why the weight that was asked for was never seen, if it was asked for.
+#[must_use]
+pub fn silent_router(plan: &Plan, progress: &Progress, facts: &Facts) -> Option<String> {
+    let shifting = plan.shifts_weights() && progress.weight == Some(plan.asked_weight(plan.step_of(progress))) && !shares::in_force(progress, facts);
+    let switching = plan.is_weighted() && plan.switches() && progress.stage == Stage::Baking;
+    (shifting || switching).then(|| {
+        format!("{} did not give it its share within {} s: {}", route_name(plan), plan.progress_deadline_seconds, unreported(facts))
+    })
+}
+
+/// The pods that lost the traffic stay for as long as the router has not said that they get no more.
+fn pods_stay(input: &Input<'_>, progress: &Progress) -> String {
+    let long = input.now >= progress.since.0 + HELP_SECONDS.seconds() && progress.weight_since.is_none();
+    let why = input.facts.route.as_ref().and_then(|route| route.unreported.as_ref()).filter(|_| long && input.plan.is_weighted());
+    why.map(|why| format!("; no pod is taken away yet: {why}")).unwrap_or_default()
+}
+
+fn unreported(facts: &Facts) -> String {
+    match &facts.route {
+        None => "there is no route".to_owned(),
+        Some(route) => route.unreported.clone().unwrap_or_else(|| "the route has other weights".to_owned()),
+    }
+}
+
+fn route_name(plan: &Plan) -> String {
+    let kind = plan.route.as_ref().map_or("route", |route| gateway_api::kind(route.protocol).names().1);
+    format!("{kind} {}", plan.name)
 }
 
 /// What became of the pods that did not become ready in time.

@@ -28,6 +28,7 @@ use serde_json::Value;
 use super::plan::Plan;
 use super::snapshot::{Kind, ObjectKey, Record, Snapshot};
 use super::strategy::Target;
+use super::traffic::gateway_api;
 use crate::api::network::Policy;
 use crate::api::pod::{Port, Protocol};
 use ownership::revision_key;
@@ -90,6 +91,18 @@ pub fn all(plan: &Plan, snapshot: &Snapshot, target: &Target) -> BTreeMap<Object
     let preview = target.preview.as_deref().and_then(|revision| service::preview(plan, revision, &record_of(revision)?.spec.ports));
     if let Some(preview) = preview {
         wanted.insert(ObjectKey::new(Kind::Service, service::preview_name(&plan.name)), preview);
+    }
+    for revision in &target.services {
+        let own = record_of(revision).and_then(|record| service::of_revision(plan, revision, &record.spec.ports));
+        let key = revision_key(Kind::Service, &plan.name, revision);
+        match own {
+            Some(own) => wanted.insert(key, own),
+            None => as_it_is(snapshot, key, &mut wanted),
+        };
+    }
+    if let Some(route) = plan.route.as_ref().filter(|route| route.known) {
+        let (key, body) = gateway_api::route(plan, route, &target.weights);
+        wanted.insert(key, body);
     }
     if let Some(scaling) = &plan.spec.scaling {
         wanted.insert(ObjectKey::new(Kind::HorizontalPodAutoscaler, &plan.name), autoscaler::autoscaler(plan, scaling));

@@ -5,7 +5,8 @@
 
 use serde_json::{Value, json};
 
-use super::ownership::{Owner, selector};
+use super::ownership::{Owner, revision_key, selector};
+use crate::api::expose::RouteProtocol;
 use crate::api::pod::Port;
 use crate::decide::plan::Plan;
 use crate::decide::snapshot::{Kind, ObjectKey};
@@ -14,7 +15,7 @@ use crate::decide::strategy::Front;
 /// The front Service over these revisions' ports, older revisions first. None without any port.
 #[must_use]
 pub fn service(plan: &Plan, serving: &[&[Port]], front: &Front) -> Option<Value> {
-    let ports = ports(serving);
+    let ports = ports(plan, serving);
     let revision = match front {
         Front::All => None,
         Front::One(revision) => Some(revision.as_str()),
@@ -34,14 +35,24 @@ pub fn preview_name(service: &str) -> String {
 /// The Service that reaches one revision, on its own ports. None without any port.
 #[must_use]
 pub fn preview(plan: &Plan, revision: &str, own: &[Port]) -> Option<Value> {
-    let ports = ports(&[own]);
-    (!ports.is_empty()).then(|| {
-        let body = json!({"spec": {"type": "ClusterIP", "selector": selector(&plan.name, Some(revision)), "ports": ports}});
-        Owner::of(plan).object(&ObjectKey::new(Kind::Service, preview_name(&plan.name)), None, body)
-    })
+    let body = of_one(plan, revision, own)?;
+    Some(Owner::of(plan).object(&ObjectKey::new(Kind::Service, preview_name(&plan.name)), None, body))
 }
 
-fn ports(serving: &[&[Port]]) -> Vec<Value> {
+/// The Service of one revision that a router names; what it selects never changes. None without any port.
+#[must_use]
+pub fn of_revision(plan: &Plan, revision: &str, own: &[Port]) -> Option<Value> {
+    let body = of_one(plan, revision, own)?;
+    Some(Owner::of(plan).object(&revision_key(Kind::Service, &plan.name, revision), Some(revision), body))
+}
+
+fn of_one(plan: &Plan, revision: &str, own: &[Port]) -> Option<Value> {
+    let ports = ports(plan, &[own]);
+    let body = json!({"spec": {"type": "ClusterIP", "selector": selector(&plan.name, Some(revision)), "ports": ports}});
+    (!own.is_empty()).then_some(body)
+}
+
+fn ports(plan: &Plan, serving: &[&[Port]]) -> Vec<Value> {
     let all = || serving.iter().copied().flatten();
     let mut kept: Vec<&Port> = Vec::new();
     for port in all() {
@@ -58,8 +69,11 @@ fn ports(serving: &[&[Port]]) -> Vec<Value> {
             "protocol": port.protocol.unwrap_or_default(),
             "targetPort": if renamed { json!(port.port) } else { json!(port.name) },
         });
-        if let Some(protocol) = &port.app_protocol {
-            body["appProtocol"] = protocol.clone().into();
+        // A proxy speaks HTTP/1.1 with pods unless it is told otherwise, and gRPC is HTTP/2.
+        let grpc = plan.route.as_ref().is_some_and(|route| route.protocol == RouteProtocol::Grpc && route.port == port.port);
+        let spoken = port.app_protocol.as_deref().or(grpc.then_some("kubernetes.io/h2c"));
+        if let Some(protocol) = spoken {
+            body["appProtocol"] = protocol.into();
         }
         body
     };

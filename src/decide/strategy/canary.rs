@@ -15,8 +15,12 @@ use crate::api::status::{Cause, CauseReason, Command, Stage};
 pub struct Seen {
     /// Why the candidate has to go back, worst first, if anything says so.
     pub cause: Option<Cause>,
-    /// The step's pods are ready as asked, on both sides.
+    /// The step's pods are ready as asked, on both sides; with a router, it reports the step's weight.
     pub reached: bool,
+    /// With a router: there are endpoints for more weight than it was asked for last, and stable's pods are ready as asked or late.
+    pub shiftable: bool,
+    /// With a router: it was asked for the step's weight, and has not reported it.
+    pub unreported: bool,
     /// The time for that is over.
     pub late: bool,
     /// The candidate's own pods are ready as asked: what is missing is stable's.
@@ -50,6 +54,8 @@ pub enum Move {
     Stay,
     /// The gates before the first pod are open.
     Begin,
+    /// The pods are there: ask the router for more weight.
+    Shift,
     /// The weight is in force: its clock starts.
     Watch,
     /// On to the next step.
@@ -94,8 +100,9 @@ fn forward(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
         (Stage::Baking, _) if seen.late && !seen.in_force => {
             Move::GoBack(Cause { reason: CauseReason::ProgressDeadline, message: String::new() })
         }
-        // Late, and the candidate itself is not what is late: stable is broken, and the fix may take its place.
-        (Stage::Shifting, _) if seen.late && !seen.candidate_ready && !seen.empty => {
+        // Late, and the candidate itself is not what is late: stable is broken, and the fix may take its place. A router that does not report is
+        // not taken at its word.
+        (Stage::Shifting, _) if seen.late && (!seen.candidate_ready || seen.unreported) && !seen.empty => {
             Move::GoBack(Cause { reason: CauseReason::ProgressDeadline, message: String::new() })
         }
         _ if seen.held => Move::Stay,
@@ -104,6 +111,7 @@ fn forward(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
         (_, Some(Command::PromoteFull)) if seen.empty && !seen.barred => Move::TakeOver,
         _ if seen.empty => Move::Stay,
         (Stage::Shifting | Stage::Soaking, Some(Command::PromoteFull)) if !seen.barred => Move::Full,
+        (Stage::Shifting, _) if seen.shiftable => Move::Shift,
         (Stage::Shifting, _) if seen.reached || seen.late => Move::Watch,
         (Stage::Baking, ordered) if seen.in_force && seen.can_take_over && (seen.passed || ordered.is_some()) => Move::TakeOver,
         (Stage::Soaking, ordered) if !seen.barred && (seen.passed || ordered.is_some()) => Move::Advance,
@@ -138,6 +146,10 @@ mod tests {
             ("pods are coming", Shifting, None, &seen, Move::Stay),
             ("the weight is seen: its clock starts", Shifting, None, &reached, Move::Watch),
             ("pods that never come are taken back", Shifting, None, &late, deadline.clone()),
+            ("the pods are there: the router is asked", Shifting, None, &Seen { shiftable: true, ..seen.clone() }, Move::Shift),
+            ("a pause holds the weight", Shifting, None, &held(&Seen { shiftable: true, ..seen.clone() }), Move::Stay),
+            ("a router's silence is no report", Shifting, None, &Seen { unreported: true, ..seen.clone() }, Move::Stay),
+            ("it lasts too long", Shifting, None, &Seen { unreported: true, ..late_stable.clone() }, deadline.clone()),
             ("a broken stable does not stop the fix", Shifting, None, &late_stable, Move::Watch),
             ("no evidence is not good evidence", Soaking, None, &reached, Move::Stay),
             ("passed", Soaking, None, &passed, Move::Advance),

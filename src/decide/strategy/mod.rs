@@ -1,9 +1,10 @@
 //! How a rollout goes from one revision to the next.
 //!
 //! `canary` says what comes next ([`canary::next`], one total match); [`target`] says how many pods each revision shall have at this moment
-//! and who gets the traffic. Rolling is not a strategy of its own: the plan expands it into steps.
+//! and who gets the traffic, [`shares`] how a router divides it. Rolling is not a strategy of its own: the plan expands it into steps.
 
 pub mod canary;
+pub mod shares;
 pub mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,11 @@ pub struct Target {
     pub quarantined: Vec<Quarantined>,
     /// What the front Service selects.
     pub front: Front,
+    /// Percent of the requests that a router shall give each revision, those that get none included. Empty where nothing divides them: a route, if
+    /// there is one, leads to the front Service then.
+    pub weights: BTreeMap<String, i32>,
+    /// Revisions that have a Service of their own, which a router names.
+    pub services: BTreeSet<String>,
     /// The revision that the preview Service selects, if there is one.
     pub preview: Option<String>,
     /// Revisions that take traffic, for `status.selector`: the autoscaler counts their pods.

@@ -5,7 +5,7 @@
 
 use jiff::{Timestamp, ToSpan as _};
 
-use super::{Front, Target};
+use super::{Front, Target, shares};
 use crate::api::status::{CauseReason, Memory, Progress, Quarantined, Stage};
 use crate::decide::facts::{Deployed, Facts};
 use crate::decide::plan::Plan;
@@ -19,15 +19,16 @@ pub const HELP_SECONDS: i64 = 30;
 #[must_use]
 pub fn target(plan: &Plan, memory: &Memory, quarantined: &[Quarantined], facts: &Facts, now: Timestamp) -> Target {
     let mut target = match (&memory.progress, &memory.stable) {
-        (Some(progress), Some(stable)) if progress.stage == Stage::Gated => only(stable, plan.replicas),
+        (Some(progress), Some(stable)) if progress.stage == Stage::Gated => only(plan, stable, facts),
         (Some(progress), Some(stable)) => rollout(plan, progress, stable, facts, now),
         (Some(progress), None) if progress.stage == Stage::Gated => Target::default(),
         // The first revision gets everything at once.
-        (Some(progress), None) => only(&progress.revision, plan.replicas),
-        (None, Some(stable)) => only(stable, plan.replicas),
+        (Some(progress), None) => only(plan, &progress.revision, facts),
+        (None, Some(stable)) => only(plan, stable, facts),
         (None, None) => Target::default(),
     };
     keep_what_serves(&mut target, plan, facts);
+    target.services = shares::served(&target.weights, plan, memory, facts).into_iter().map(str::to_owned).collect();
     target.stable.clone_from(&memory.stable);
     for revision in &memory.history {
         target.replicas.entry(revision.clone()).or_insert(0);
@@ -37,10 +38,11 @@ pub fn target(plan: &Plan, memory: &Memory, quarantined: &[Quarantined], facts: 
     target
 }
 
-fn only(revision: &str, replicas: i32) -> Target {
+fn only(plan: &Plan, revision: &str, facts: &Facts) -> Target {
     Target {
-        replicas: [(revision.to_owned(), replicas)].into(),
+        replicas: [(revision.to_owned(), plan.replicas)].into(),
         front: Front::One(revision.to_owned()),
+        weights: shares::alone(plan, revision, facts),
         routed: vec![revision.to_owned()],
         ..Target::default()
     }
@@ -54,15 +56,19 @@ fn keep_what_serves(target: &mut Target, plan: &Plan, facts: &Facts) {
     for (revision, deployed) in &facts.revisions {
         let routed = facts.front.as_ref().is_some_and(|front| *front == Front::All || *front == Front::One(revision.clone()));
         let (Some(asked), false) = (deployed.asked, target.replicas.contains_key(revision)) else { continue };
-        if !routed || deployed.ready == 0 {
+        let weighted = shares::lingers(plan, revision, facts);
+        if !(routed || weighted) || deployed.ready == 0 {
             continue;
         }
         if needed > 0 {
             target.replicas.insert(revision.clone(), asked.min(needed));
             target.routed.push(revision.clone());
             target.front = Front::All;
+            if weighted {
+                shares::help_out(&mut target.weights, revision, deployed.ready.min(needed), plan.replicas);
+            }
             needed -= deployed.ready;
-        } else if target.front != Front::All {
+        } else if weighted || target.front != Front::All {
             target.replicas.insert(revision.clone(), asked);
         }
     }
@@ -90,7 +96,7 @@ pub fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts, no
     let required = plan.replicas;
     let serves = |winner: &str, its: Deployed, loser: &str, other: Deployed, least: i32| match (its.ready, other.ready) {
         // Unless it has lost every pod meanwhile and the other revision still has some.
-        (0, 1..) if plan.switches() => Front::One(loser.to_owned()),
+        (0, 1..) if plan.switches() || plan.is_weighted() => Front::One(loser.to_owned()),
         (0, 1..) => Front::All,
         // What was given to both, or back, is taken from the other one when the winner can carry it.
         (ready, 1..) if ready < least && facts.front != Some(Front::One(winner.to_owned())) => {
@@ -101,12 +107,18 @@ pub fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts, no
     let (stable_pods, candidate_pods, front) = match (progress.stage, &progress.cause) {
         (Stage::Gated | Stage::Starting | Stage::Shifting | Stage::Soaking | Stage::Baking, _) => {
             let shape = plan.shape(plan.step_of(progress));
+            // Pods that a revision must not lose: what the other one has not ready, or with a router what its share needs.
+            let needed = |revision: &str, asked: i32, other: Deployed| {
+                if plan.shifts_weights() { shares::needed(plan, revision, facts).unwrap_or(asked) } else { required - other.ready }
+            };
             let room = plan.most_pods() - asked_stable.max(now_stable.present);
-            let candidate_pods = grow_or_shrink(asked_candidate, shape.candidate, room, required - now_stable.ready);
+            let needed_candidate = needed(candidate, asked_candidate, now_stable);
+            let candidate_pods = grow_or_shrink(asked_candidate, shape.candidate, room, needed_candidate);
             let room = plan.most_pods() - asked_candidate.max(now_candidate.present);
-            let stable_pods =
-                grow_or_shrink(asked_stable, shape.stable, room.max(required - now_candidate.ready), required - now_candidate.ready);
+            let needed_stable = needed(stable, asked_stable, now_candidate);
+            let stable_pods = grow_or_shrink(asked_stable, shape.stable, room.max(required - now_candidate.ready), needed_stable);
             let front = match progress.stage {
+                _ if plan.shifts_weights() => serves(stable, now_stable, candidate, now_candidate, 0),
                 Stage::Baking if plan.switches() => serves(candidate, now_candidate, stable, now_stable, required),
                 // Nobody meets what has not been let through, whatever has become of stable.
                 _ if plan.switches() => Front::One(stable.to_owned()),
@@ -118,10 +130,15 @@ pub fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts, no
         (Stage::RollingBack, _) => {
             let lacking = required - now_stable.ready;
             let both_serve = facts.front != Some(Front::One(candidate.to_owned()));
-            let left = now_candidate.asked.map(|asked| if lacking > 0 && both_serve { asked.min(lacking) } else { asked });
-            let kept = facts.front.clone().filter(|front| plan.switches() && *front != Front::All);
-            let other = if plan.switches() { Front::One(stable.to_owned()) } else { Front::All };
-            (required.max(asked_stable), left, kept.unwrap_or(other))
+            let gives_way = lacking > 0 && both_serve && !plan.shifts_weights();
+            let left = now_candidate.asked.map(|asked| if gives_way { asked.min(lacking) } else { asked });
+            let front = if plan.shifts_weights() {
+                serves(stable, now_stable, candidate, now_candidate, 0)
+            } else {
+                let kept = facts.front.clone().filter(|front| plan.switches() && *front != Front::All);
+                kept.unwrap_or(if plan.switches() { Front::One(stable.to_owned()) } else { Front::All })
+            };
+            (required.max(asked_stable), left, front)
         }
         (Stage::Draining, Some(_)) => {
             let enough = enough_to_go_back(plan, progress, now);
@@ -129,14 +146,19 @@ pub fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts, no
         }
         (Stage::Draining, None) => (asked_stable, Some(required), serves(candidate, now_candidate, stable, now_stable, required)),
     };
-    let mut target = Target { front, ..Target::default() };
+    let weights = shares::in_rollout(plan, progress, stable, &front, facts, now);
+    let mut target = Target { front, weights, ..Target::default() };
     let shown = plan.switches() && progress.ready_high_water > 0 && progress.cause.is_none() && progress.stage != Stage::Draining;
     target.preview = shown.then(|| candidate.to_owned());
     target.replicas.insert(stable.to_owned(), stable_pods);
     if let Some(pods) = candidate_pods {
         target.replicas.insert(candidate.to_owned(), pods);
     }
+    let weighted = |weights: &std::collections::BTreeMap<String, i32>| -> Vec<String> {
+        weights.iter().filter(|(_, percent)| **percent > 0).map(|(revision, _)| revision.clone()).collect()
+    };
     target.routed = match &target.front {
+        _ if plan.shifts_weights() && !target.weights.is_empty() => weighted(&target.weights),
         Front::One(revision) => vec![revision.clone()],
         Front::All if progress.ready_high_water > 0 => vec![stable.to_owned(), candidate.to_owned()],
         // Unready pods in the selector would count as idle and hold the autoscaler back.

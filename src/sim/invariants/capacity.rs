@@ -10,6 +10,7 @@ use crate::api::status::{CauseReason, Memory, Stage};
 use crate::decide::{Kind, Write};
 use crate::sim::cluster::Cluster;
 use crate::sim::expectations as expected;
+use crate::sim::gateway::{self, Share};
 use crate::sim::workloads::Workloads;
 
 /// Between the last moment at which pods take traffic and their end: the operator's two seconds, of which whole-second times may take one.
@@ -27,15 +28,24 @@ pub(in crate::sim) struct Served {
 
 impl Served {
     pub(in crate::sim) fn of(cluster: &Cluster, workloads: &Workloads, service: &str) -> Self {
-        let mut ready: BTreeMap<&str, usize> = BTreeMap::new();
-        for pod in workloads.endpoints(cluster, service).filter(|pod| pod.counts()) {
-            *ready.entry(&pod.owner).or_default() += 1;
-        }
         let deployments = cluster.objects().iter().filter(|(key, _)| key.kind == Kind::Deployment);
         let asked: BTreeMap<String, i64> =
             deployments.map(|(key, body)| (key.name.clone(), body["spec"]["replicas"].as_i64().unwrap_or(0))).collect();
         let most = |owner: &str| asked.get(owner).and_then(|asked| usize::try_from(*asked).ok()).unwrap_or(0);
-        Self { pods: ready.into_iter().map(|(owner, ready)| ready.min(most(owner))).sum(), asked }
+        // So many pods could carry the load if it were divided as it is: a tenth of the load on one pod is ten pods' worth.
+        let carries = |share: &Share<'_>| {
+            let mut ready: BTreeMap<&str, usize> = BTreeMap::new();
+            for pod in share.pods.iter().filter(|pod| pod.counts()) {
+                *ready.entry(&pod.owner).or_default() += 1;
+            }
+            let pods: usize = ready.into_iter().map(|(owner, ready)| ready.min(most(owner))).sum();
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number of pods")]
+            let worth = (pods as f64 / share.of_all + 1e-9) as usize;
+            worth
+        };
+        let now = gateway::shares(workloads, cluster, service);
+        let then = gateway::asked(workloads, cluster, service);
+        Self { pods: now.iter().chain(&then).map(carries).min().unwrap_or(0), asked }
     }
 }
 

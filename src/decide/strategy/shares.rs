@@ -1,0 +1,139 @@
+//! What share of the requests a router shall give each revision: the capacity guard of weights.
+//!
+//! The order is pods seen ready → their endpoints seen → weight → read back → drain → scale down, in both directions. So a weight moves only as
+//! far as the ready pods of the side that gains can carry, and whatever is left of a revision's share keeps its pods.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::Front;
+use super::target::enough_to_go_back;
+use crate::api::status::{Memory, Progress, Stage};
+use crate::decide::facts::Facts;
+use crate::decide::plan::Plan;
+
+/// Percent by revision while nothing is rolled out: everything to `stable`, as soon as its Service is seen to lead anywhere.
+#[must_use]
+pub fn alone(plan: &Plan, stable: &str, facts: &Facts) -> BTreeMap<String, i32> {
+    let begun = facts.reachable(stable) > 0 || facts.weight(stable).is_some();
+    if plan.is_weighted() && begun { [(stable.to_owned(), 100)].into() } else { BTreeMap::new() }
+}
+
+/// Percent by revision in a rollout, whose front Service selects `front`.
+#[must_use]
+pub fn in_rollout(
+    plan: &Plan,
+    progress: &Progress,
+    stable: &str,
+    front: &Front,
+    facts: &Facts,
+    now: Timestamp,
+) -> BTreeMap<String, i32> {
+    let begun = alone(plan, stable, facts);
+    if begun.is_empty() {
+        return begun;
+    }
+    let candidate = progress.revision.as_str();
+    let percent = if plan.switches() {
+        if *front == Front::One(candidate.to_owned()) { 100 } else { 0 }
+    } else {
+        of_candidate(plan, progress, stable, facts, now)
+    };
+    // It is named from the beginning on, so that the proxy knows its pods before the first request.
+    [(stable.to_owned(), 100 - percent), (candidate.to_owned(), percent)].into()
+}
+
+fn of_candidate(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts, now: Timestamp) -> i32 {
+    let candidate = progress.revision.as_str();
+    let live = facts.weight(candidate).unwrap_or(0);
+    let wanted = match (progress.stage, &progress.cause) {
+        (Stage::Draining, None) => 100,
+        (Stage::Draining | Stage::RollingBack, _) => 0,
+        _ => progress.weight.unwrap_or(0),
+    };
+    let (stable_pods, candidate_pods) = (facts.reachable(stable), facts.reachable(candidate));
+    match (facts.ready(stable), facts.ready(candidate)) {
+        // Never to nothing while there is something.
+        (0, 1..) => 100,
+        (1.., 0) => 0,
+        _ if wanted > live && 100 * candidate_pods < wanted * plan.replicas => live,
+        _ if wanted < live && stable_pods < enough_to_go_back(plan, progress, now) => {
+            // As fast as stable can carry it.
+            let lacking = 100 - carried(stable_pods, plan.replicas);
+            wanted.max(lacking.min(live))
+        }
+        _ => wanted,
+    }
+}
+
+/// The weight that the router is asked for next in this step, if the candidate's endpoints can carry more than what it was asked for last.
+///
+/// Where the surge leaves no room for both revisions, weight and pods climb together: without the weight stable could not give up a pod.
+#[must_use]
+pub fn next_weight(plan: &Plan, progress: &Progress, facts: &Facts) -> Option<i32> {
+    let asked = plan.asked_weight(plan.step_of(progress));
+    let pods = facts.reachable(&progress.revision);
+    let before = progress.weight.unwrap_or(0);
+    let next = if pods >= plan.shape(plan.step_of(progress)).candidate {
+        asked
+    } else if plan.most_pods() < 2 * plan.replicas && in_force(progress, facts) {
+        carried(pods, plan.replicas).min(asked)
+    } else {
+        before
+    };
+    // Downwards only by an edited strategy: to the step's own weight, at once.
+    (next > before || next < before && next == asked).then_some(next)
+}
+
+/// The router is seen to give the candidate what it was last asked to give.
+#[must_use]
+pub fn in_force(progress: &Progress, facts: &Facts) -> bool {
+    let asked = progress.weight.unwrap_or(0);
+    facts.route.as_ref().is_some_and(|route| route.reports(&progress.revision, asked))
+}
+
+/// Pods that a revision's share of the requests needs: `None` while it is not certain what its share is.
+#[must_use]
+pub fn needed(plan: &Plan, revision: &str, facts: &Facts) -> Option<i32> {
+    let route = facts.route.as_ref().filter(|route| route.unreported.is_none())?;
+    Some((route.weights.get(revision)? * plan.replicas + 99) / 100)
+}
+
+/// Everything is seen to go to this revision.
+#[must_use]
+pub fn is_alone(plan: &Plan, revision: &str, facts: &Facts) -> bool {
+    !plan.is_weighted() || facts.route.as_ref().is_some_and(|route| route.reports(revision, 100))
+}
+
+/// Revisions that got nothing more to do, and that the router may still send requests to.
+#[must_use]
+pub fn lingers(plan: &Plan, revision: &str, facts: &Facts) -> bool {
+    plan.is_weighted()
+        && facts.route.as_ref().is_some_and(|route| route.weights.get(revision).is_some_and(|weight| *weight > 0 || route.unreported.is_some()))
+}
+
+/// Revisions whose own Service has to be: whoever gets a weight, or is still named in the route.
+#[must_use]
+pub fn served<'a>(weights: &'a BTreeMap<String, i32>, plan: &Plan, memory: &'a Memory, facts: &'a Facts) -> Vec<&'a str> {
+    let named = facts.route.iter().flat_map(|route| route.weights.keys());
+    let wanted = memory.stable.iter().chain(memory.progress.iter().map(|progress| &progress.revision)).filter(|_| plan.is_weighted());
+    let mut all: Vec<&str> = weights.keys().chain(named).chain(wanted).map(String::as_str).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Percent of the load that so many pods carry.
+fn carried(pods: i32, replicas: i32) -> i32 {
+    if replicas == 0 { 100 } else { (100 * pods / replicas).min(100) }
+}
+
+/// A revision that nobody asks for any more, and that has to go on carrying `pods` of the load's `replicas`, keeps that share.
+pub fn help_out(weights: &mut BTreeMap<String, i32>, revision: &str, pods: i32, replicas: i32) {
+    let percent = carried(pods, replicas);
+    for weight in weights.values_mut() {
+        *weight = *weight * (100 - percent) / 100;
+    }
+    weights.insert(revision.to_owned(), percent);
+}

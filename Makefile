@@ -5,7 +5,7 @@ BED    = $(CARGO) run --quiet --package plimsoll-bed --
 CRD    = crds/plimsoll.dev_productionservices.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bed bed-down seeds bench bench-decisions crds image requirements
+.PHONY: help demo test check bed bed-down seeds bench bench-decisions bench-zero-loss crds image requirements
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ bench: requirements ## what deciding, judging and reading metrics cost, as ratio
 
 bench-decisions: requirements ## plimsoll's judge against the peers' policies on the same requests: tables and ratios, about 17 minutes (ABLATION=1: what each part of the judge buys)
 	$(CARGO) bench --bench decisions -- $(if $(ABLATION),--ablation)
+
+bench-zero-loss: requirements ## promotions and rollbacks under load through Contour and Envoy, disturbed in half of the rounds: fails if a request is lost (ROUNDS=20: about an hour)
+	ROUNDS=$(or $(ROUNDS),20) $(CARGO) test --test node -- routes --nocapture
 
 crds: ## write the generated definition to crds/ and into the chart
 	$(CARGO) run --quiet -- crd > $(CRD).new

@@ -107,7 +107,7 @@ echo; echo "=== parts of the test bed"
 # hold_node: a bed with a real node for the levels of a row, named in PLIMSOLL_BED_KUBECONFIG. It goes away with this row, however that ends.
 hold_node() {
     mkfifo "$work/hold"
-    "${CARGO_TARGET_DIR:-target}/debug/plimsoll-bed" hold --node --metrics-server --fake-nodes 1 <"$work/hold" >"$work/bed.out" 2>"$work/bed.log" &
+    "${CARGO_TARGET_DIR:-target}/debug/plimsoll-bed" hold --node --metrics-server --gateway --fake-nodes 1 <"$work/hold" >"$work/bed.out" 2>"$work/bed.log" &
     bed=$!
     exec {hold}>"$work/hold"
     until grep --quiet --no-messages --extended-regexp '^(ready|failed) ' "$work/bed.out" || ! kill -0 "$bed" 2>/dev/null; do sleep 0.2; done

@@ -18,7 +18,10 @@ pub struct Expose {
     pub gateway: GatewayReference,
     /// Host names of the requests that are meant; `*.example.com` means every name below. Default: every host of the Gateway's listener.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 253), regex(pattern = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")))]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 1, max = 253), regex(pattern = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"))
+    )]
     pub hostnames: Vec<String>,
     /// Paths of the requests that are meant, for HTTP. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -64,7 +67,7 @@ pub struct PathRule {
     pub path: String,
 }
 
-/// What is spoken on a route: `http` or `grpc`.
+/// What is spoken on a route: `http` makes an HTTPRoute, `grpc` a GRPCRoute. Default: `http`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum RouteProtocol {

@@ -122,10 +122,8 @@ pub const ROUTER_NEEDS_EXPOSE: Said = (
 );
 
 /// A route leads to a port.
-pub const EXPOSE_NEEDS_PORTS: Said = (
-    "!has(self.expose) || has(self.ports) && size(self.ports) > 0",
-    "expose needs a port that requests can be sent to: add it to ports",
-);
+pub const EXPOSE_NEEDS_PORTS: Said =
+    ("!has(self.expose) || has(self.ports) && size(self.ports) > 0", "expose needs a port that requests can be sent to: add it to ports");
 
 /// gRPC has methods, not paths.
 pub const GRPC_RULES: Said = (

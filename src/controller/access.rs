@@ -161,7 +161,9 @@ impl Access {
     pub async fn has_routes(&self) -> kube::Result<bool> {
         let request = http::Request::get(GATEWAY_API).body(Vec::new()).map_err(Error::HttpError)?;
         let resources = absent(within(self.client.request::<Value>(request)).await)?.unwrap_or_default();
-        let has = |kind: Kind| resources["resources"].as_array().is_some_and(|list| list.iter().any(|resource| resource["name"] == kind.names().2));
+        let has = |kind: Kind| {
+            resources["resources"].as_array().is_some_and(|list| list.iter().any(|resource| resource["name"] == kind.names().2))
+        };
         Ok(has(Kind::HttpRoute) && has(Kind::GrpcRoute))
     }
 
@@ -188,7 +190,8 @@ async fn within<T>(answer: impl Future<Output = kube::Result<T>>) -> kube::Resul
 fn absent<T>(answer: kube::Result<T>) -> kube::Result<Option<T>> {
     match answer {
         Ok(found) => Ok(Some(found)),
-        Err(Error::Api(status)) if status.is_not_found() => Ok(None),
+        // By its code: for a group that it does not know the API server answers with a line of text, without a reason.
+        Err(Error::Api(status)) if status.code == 404 => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -72,7 +72,9 @@ pub async fn watch(context: Arc<Context>, client: Client) {
             Ok(true) => break,
             Ok(false) => {
                 if context.routes.state.swap(MISSING, Ordering::AcqRel) != MISSING {
-                    tracing::warn!("services ask for routes, and the cluster has no Gateway API (gateway.networking.k8s.io/v1): looking for it every 30 s");
+                    tracing::warn!(
+                        "services ask for routes, and the cluster has no Gateway API (gateway.networking.k8s.io/v1): looking for it every 30 s"
+                    );
                     wake(&context);
                 }
                 sleep(LOOK_AGAIN).await;

@@ -281,9 +281,11 @@ fn timer(input: &Input<'_>, progress: &Progress) -> Option<Timestamp> {
         Stage::Starting | Stage::Shifting => Some(progress.deadline.0),
         Stage::Gated => None,
         // Where stable loses its pods in the drain, the candidate helps out once more.
-        Stage::Draining => {
-            progress.weight_since.map(|since| since.0 + look::drain_seconds(input.plan).seconds()).filter(|at| *at > input.now).or_else(help)
-        }
+        Stage::Draining => progress
+            .weight_since
+            .map(|since| since.0 + look::drain_seconds(input.plan).seconds())
+            .filter(|at| *at > input.now)
+            .or_else(help),
         Stage::Soaking => progress.weight_since.map(|since| since.0 + i64::from(input.plan.soak_seconds(progress.step)).seconds()),
         Stage::Baking => {
             Some(progress.weight_since.map_or(progress.deadline.0, |since| since.0 + i64::from(input.plan.bake_seconds).seconds()))

@@ -482,6 +482,7 @@ fn metrics(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Option<
 
 /// The plan of a service that stands alone, for tests.
 #[cfg(test)]
+#[must_use]
 pub fn of_service(service: &ProductionService) -> Plan {
     let replicas = service.spec.replicas.unwrap_or(REPLICAS);
     plan_of(service, &service.spec, "r".to_owned(), replicas, &Routing { known: true, ..Routing::default() }, &mut Vec::new())

@@ -10,14 +10,15 @@ use super::snapshot::Snapshot;
 use super::strategy::{Front, Target};
 use super::units::{percent, rounded_up};
 use crate::api::status::{
-    Condition, ConditionStatus, Effective, Memory, Moment, Phase, ProductionServiceStatus, Quarantined, RevisionStatus, Stage,
+    Condition, ConditionStatus, Effective, Memory, Moment, Phase, ProductionServiceStatus, Progress, Quarantined, RevisionStatus, Stage,
 };
 
 /// Longest message of a condition or status.
 const LONGEST: usize = 1024;
 
 /// What stands in status where the cluster knows no routes.
-const NO_GATEWAY_API: &str = "spec.expose: the cluster has no Gateway API (gateway.networking.k8s.io/v1): install its CRDs, it is looked for every 30 s";
+const NO_GATEWAY_API: &str =
+    "spec.expose: the cluster has no Gateway API (gateway.networking.k8s.io/v1): install its CRDs, it is looked for every 30 s";
 
 /// What the report is about.
 pub struct About<'a> {
@@ -104,6 +105,7 @@ fn phase(about: &About<'_>, advanced: &Advanced) -> Word {
                 Stage::Gated => word(Phase::Progressing, "Gated", sentence),
                 Stage::Starting | Stage::Shifting | Stage::Soaking => word(Phase::Progressing, "Progressing", sentence),
                 Stage::Baking => word(Phase::Baking, "Baking", sentence),
+                Stage::Draining if is_unheard(about, progress) => word(Phase::Blocked, "RouteNotReported", sentence),
                 Stage::Draining if progress.cause.is_none() => word(Phase::Baking, "Promoting", sentence),
                 Stage::RollingBack | Stage::Draining => word(Phase::RollingBack, "RollingBack", sentence),
             }
@@ -118,9 +120,11 @@ fn phase(about: &About<'_>, advanced: &Advanced) -> Word {
         }
         (None, Some(plan)) => match advanced.quarantined.iter().find(|entry| entry.revision == plan.revision) {
             Some(entry) => word(Phase::RolledBack, "RolledBack", format!("{}{}", entry.reason, helps_out(about, memory))),
-            None if plan.route.as_ref().is_some_and(|route| route.weighted && !route.known) => {
-                word(Phase::Blocked, "GatewayApiMissing", format!("{NO_GATEWAY_API}; {} is rolled out as soon as it is there", plan.revision))
-            }
+            None if plan.route.as_ref().is_some_and(|route| route.weighted && !route.known) => word(
+                Phase::Blocked,
+                "GatewayApiMissing",
+                format!("{NO_GATEWAY_API}; {} is rolled out as soon as it is there", plan.revision),
+            ),
             None if paused => {
                 word(Phase::Paused, "Paused", format!("paused by spec.control.paused; {} waits to be rolled out", plan.revision))
             }
@@ -128,6 +132,12 @@ fn phase(about: &About<'_>, advanced: &Advanced) -> Word {
         },
         (None, None) => word(Phase::Blocked, "NoSpec", "no spec was ever accepted".to_owned()),
     }
+}
+
+/// The traffic was to leave pods, and no Gateway has said in time that it did: the pods stay, and somebody has to look.
+fn is_unheard(about: &About<'_>, progress: &Progress) -> bool {
+    let silent = about.facts.route.as_ref().is_none_or(|route| route.unreported.is_some());
+    about.plan.is_some_and(Plan::is_weighted) && silent && progress.weight_since.is_none() && about.now >= progress.deadline.0
 }
 
 /// What the API server refuses comes first. It blocks a service that has no rollout on; one that has goes on, or back at its deadline.
@@ -277,9 +287,9 @@ fn selector(about: &About<'_>, target: &Target) -> Option<String> {
 fn effective(plan: &Plan) -> Effective {
     let (strategy, steps) = match &plan.way {
         Way::Canary { steps } => {
-            let router = plan.is_weighted();
+            let router = if plan.is_weighted() { "by the route's weights: " } else { "" };
             let each: Vec<_> = steps.iter().map(|step| format!("{}% for {} s", step.weight, step.soak_seconds)).collect();
-            (if router { "canary, router gatewayApi" } else { "canary" }, each.join(", "))
+            ("canary", format!("{router}{}", each.join(", ")))
         }
         Way::BlueGreen { soak_seconds, .. } => {
             ("blueGreen", format!("{} pods behind the preview for {soak_seconds} s, then one switch", plan.shape(0).candidate))

@@ -79,7 +79,9 @@ pub fn difference(wanted: &BTreeMap<ObjectKey, Value>, children: &BTreeMap<Objec
             Some(child) if matches(body, &child.body) => {}
             Some(child) => {
                 let guarded = takes_away(key.kind, body, &child.body);
-                let remove = additions(body, &child.body);
+                // A route's lists are atomic: an apply replaces them, and without its parent for a moment it would serve nobody.
+                let atomic = matches!(key.kind, Kind::HttpRoute | Kind::GrpcRoute);
+                let remove = if atomic { Vec::new() } else { additions(body, &child.body) };
                 let mut body = body.clone();
                 body["metadata"]["uid"] = child.uid.clone().into();
                 body["metadata"]["resourceVersion"] = child.resource_version.clone().into();

@@ -3,7 +3,9 @@
 //! Only one manager applies here, by force. What it leaves out and had applied before goes; what others have set stays, items that they have
 //! added to a list whose items have a key included. A JSON patch takes those away.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+use crate::decide::Kind;
 
 /// Lists that are merged item by item. Every other list is replaced whole.
 const KEYED: [&str; 8] =
@@ -92,10 +94,24 @@ pub(super) fn without(mut body: Value, pointers: &[String]) -> Value {
     body
 }
 
+/// Some of the defaults that a real API server fills in: a live object is never byte for byte what was sent.
+pub(super) fn defaulted(kind: Kind, body: &mut Value) {
+    let defaults = match kind {
+        Kind::Deployment => json!({"progressDeadlineSeconds": 600, "revisionHistoryLimit": 10}),
+        Kind::Service => {
+            json!({"clusterIP": "10.0.0.10", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster", "type": "ClusterIP"})
+        }
+        _ => return,
+    };
+    if let (Some(spec), Some(defaults)) = (body["spec"].as_object_mut(), defaults.as_object()) {
+        for (name, value) in defaults {
+            spec.entry(name).or_insert_with(|| value.clone());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

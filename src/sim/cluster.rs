@@ -11,10 +11,10 @@ use std::rc::Rc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::apply::{applied, without};
+use super::apply::{applied, defaulted, without};
 use super::scenario::Watch;
 use crate::api::{ProductionService, ProductionServiceStatus};
-use crate::decide::{Kind, ObjectKey, Pod};
+use crate::decide::{ObjectKey, Pod};
 
 /// Why the API server refused a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -314,25 +314,10 @@ fn merged(live: &Value, before: &Value, wanted: &Value) -> Value {
     body
 }
 
-/// Some of the defaults that a real API server fills in: a live object is never byte for byte what was sent.
-fn defaulted(kind: Kind, body: &mut Value) {
-    let defaults = match kind {
-        Kind::Deployment => json!({"progressDeadlineSeconds": 600, "revisionHistoryLimit": 10}),
-        Kind::Service => {
-            json!({"clusterIP": "10.0.0.10", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster", "type": "ClusterIP"})
-        }
-        _ => return,
-    };
-    if let (Some(spec), Some(defaults)) = (body["spec"].as_object_mut(), defaults.as_object()) {
-        for (name, value) in defaults {
-            spec.entry(name).or_insert_with(|| value.clone());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::Kind;
 
     fn deployment(replicas: i32) -> Value {
         json!({"metadata": {"name": "shop-a"}, "spec": {"replicas": replicas}})

@@ -73,7 +73,10 @@ fn route(cluster: &Cluster) -> Option<ObjectKey> {
 fn weights(route: &Value) -> BTreeMap<String, i64> {
     let backends = route["spec"]["rules"][0]["backendRefs"].as_array().into_iter().flatten();
     let weight = |backend: &Value| backend["weight"].as_i64().unwrap_or(1);
-    backends.filter(|backend| weight(backend) > 0).map(|backend| (backend["name"].as_str().unwrap_or_default().to_owned(), weight(backend))).collect()
+    backends
+        .filter(|backend| weight(backend) > 0)
+        .map(|backend| (backend["name"].as_str().unwrap_or_default().to_owned(), weight(backend)))
+        .collect()
 }
 
 /// Pods that get a share of the requests.
@@ -100,10 +103,8 @@ fn divided<'a>(weights: &BTreeMap<String, i64>, workloads: &'a Workloads, cluste
     if sum == 0 {
         return vec![Share { of_all: 1.0, pods: workloads.endpoints(cluster, service).collect() }];
     }
-    let share = |(name, weight): (&String, &i64)| Share {
-        of_all: *weight as f64 / sum as f64,
-        pods: workloads.endpoints(cluster, name).collect(),
-    };
+    let share =
+        |(name, weight): (&String, &i64)| Share { of_all: *weight as f64 / sum as f64, pods: workloads.endpoints(cluster, name).collect() };
     weights.iter().map(share).collect()
 }
 
@@ -118,7 +119,8 @@ pub(super) fn percent(workloads: &Workloads, service: &str) -> Option<i64> {
 pub(super) fn endpoint_slices(workloads: &Workloads, cluster: &mut Cluster, now: Timestamp) {
     let of_revision = |(key, body): (&ObjectKey, &Value)| {
         let labels = &body["metadata"]["labels"];
-        (key.kind == Kind::Service && labels["plimsoll.dev/revision"].is_string()).then(|| (key.name.clone(), body["metadata"]["uid"].clone(), labels.clone()))
+        (key.kind == Kind::Service && labels["plimsoll.dev/revision"].is_string())
+            .then(|| (key.name.clone(), body["metadata"]["uid"].clone(), labels.clone()))
     };
     let services: Vec<_> = cluster.objects().iter().filter_map(of_revision).collect();
     let gone = |key: &&ObjectKey| key.kind == Kind::EndpointSlice && !services.iter().any(|(name, ..)| *name == key.name);

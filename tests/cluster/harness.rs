@@ -132,6 +132,8 @@ impl Scenario {
             .arg("run")
             .args(["--kubeconfig", self.kubeconfig.to_str().unwrap()])
             .args(if self.serves.is_empty() { vec!["--watch-nodes"] } else { vec!["--watch-namespaces", self.namespace] })
+            // The bed's Gateway, which lives in a namespace of its own as a platform's does.
+            .args(["--gateways", "public=gateway/bed"])
             .args(["--metrics-address", &format!("127.0.0.1:{port}"), "--log-level", "info,plimsoll=debug"])
             .env("POD_NAMESPACE", self.namespace)
             .env("POD_NAME", name)

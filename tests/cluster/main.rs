@@ -17,6 +17,7 @@ mod operator;
 mod parser;
 mod rights;
 mod rollouts;
+mod routes;
 mod silence;
 mod steady_state;
 mod world;
@@ -28,7 +29,7 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 pub async fn bed() -> &'static Bed {
     static BED: OnceCell<Bed> = OnceCell::const_new();
     BED.get_or_init(|| async {
-        let bed = Bed::start_or_attach(Options::default()).await.expect("a bed");
+        let bed = Bed::start_or_attach(Options { gateway: true, ..Options::default() }).await.expect("a bed");
         define(&bed).await;
         bed
     })
@@ -41,14 +42,15 @@ pub async fn quiet_bed() -> (&'static Bed, MutexGuard<'static, ()>) {
     static BED: OnceCell<Bed> = OnceCell::const_new();
     let turn = TURN.lock().await;
     let start = async || {
-        let bed = Bed::start(Options::default()).await.expect("a bed");
+        let bed = Bed::start(Options { gateway: true, ..Options::default() }).await.expect("a bed");
         define(&bed).await;
         bed
     };
     (BED.get_or_init(start).await, turn)
 }
 
-async fn define(bed: &Bed) {
+/// Installs the definition.
+pub async fn define(bed: &Bed) {
     bed.define(&repository().join("crds")).await.expect("the definition");
 }
 

@@ -26,6 +26,7 @@ async fn nothing_is_forbidden_and_no_right_is_unused() {
     let mut world = World::of(scenario).await;
     shape(&world).await;
     rollouts(&world).await;
+    routes(&world).await;
     repairs(&world).await;
     conflicts(&world).await;
     deletions(&world).await;
@@ -148,6 +149,24 @@ async fn rollouts(world: &World) {
     world.object(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "flags"}, "data": {"COLOUR": "red"}})).await;
     world.until("psvc", "shop", "rolled its configuration out", |service| service["status"]["candidate"].is_object()).await;
     world.phase("shop", "Stable").await;
+}
+
+/// A route that comes, moves its weights, becomes one of another kind, changes and goes.
+async fn routes(world: &World) {
+    let mut routed = spec("1");
+    routed.as_object_mut().unwrap().remove("config");
+    routed["expose"] = json!({"gateway": {"name": "public"}, "hostnames": ["rights.example.com"]});
+    routed["rollout"]["strategy"]["canary"]["router"] = "gatewayApi".into();
+    settled(world, "routed", &routed).await;
+    routed["image"] = "example.test/shop:2".into();
+    settled(world, "routed", &routed).await;
+    world.patch("routed", &json!({"spec": {"expose": {"protocol": "grpc"}}})).await;
+    world.until("httproute", "routed", "was taken away", is_gone).await;
+    world.until("grpcroute", "routed", "was made", Value::is_object).await;
+    world.patch("routed", &json!({"spec": {"expose": {"hostnames": ["grpc.example.com"]}}})).await;
+    world.until("grpcroute", "routed", "was changed", |route| route["spec"]["hostnames"][0] == "grpc.example.com").await;
+    world.patch("routed", &json!({"spec": {"expose": null, "rollout": null}})).await;
+    world.until("grpcroute", "routed", "was taken away", is_gone).await;
 }
 
 /// Drift of each kind.

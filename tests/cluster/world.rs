@@ -125,7 +125,7 @@ fn serve_metrics(bed: &'static Bed) {
                     let Some((tag, seconds)) = played(&pods, address).await else { return };
                     let body = metrics(&tag, seconds);
                     let head = format!(
-                        "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                        "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nX-Version: {tag}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                         body.len()
                     );
                     let _ = connection.write_all((head + &body).as_bytes()).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use libtest_mimic::{Failed, Trial};
 use plimsoll_bed::prometheus::Prometheus;
-use plimsoll_bed::{Bed, Options};
+use plimsoll_bed::{Bed, Gateway, Options};
 use plimsoll_demo::cluster::Cluster;
 use plimsoll_demo::diagnosis::diagnose;
 use plimsoll_demo::images::{self, Apps};
@@ -45,6 +45,8 @@ pub struct Shared {
     pub shop: String,
     /// The load generator's image.
     pub load: String,
+    /// The Gateway.
+    pub gateway: Gateway,
 }
 
 /// Whether others may run at the same time.
@@ -96,8 +98,9 @@ pub fn scenario<F: Future<Output = Result<()>>>(name: &'static str, turn: Turn, 
 fn start() -> Result<World> {
     let runtime = Runtime::new().context("no runtime")?;
     let (bed, prometheus, shared) = runtime.block_on(async {
-        let bed = Bed::start_or_attach(Options { fake_nodes: 1, ..Options::real() }).await?;
+        let bed = Bed::start_or_attach(Options { fake_nodes: 1, gateway: true, ..Options::real() }).await?;
         let cluster = Cluster::of_bed(&bed)?;
+        let gateway = bed.gateway().cloned().context("the bed has no Gateway")?;
         let folder = PathBuf::from(OPERATOR).with_file_name("demo-apps");
         let (apps, nestjs) = (images::build_apps(&folder)?, nestjs::build(&folder)?);
         let operator = images::push_operator(&cluster, OPERATOR.as_ref())?;
@@ -109,14 +112,21 @@ fn start() -> Result<World> {
         let address = address.trim().parse().with_context(|| format!("the node has the address {address:?}"))?;
         let prometheus = Prometheus::start(&bed, &namespaces, address).await?;
         let url = Some(prometheus.url());
-        let release = Release { name: "plimsoll".into(), namespace: "plimsoll-system".into(), serves, watch_nodes: true, prometheus: url };
+        let release = Release {
+            name: "plimsoll".into(),
+            namespace: "plimsoll-system".into(),
+            serves,
+            watch_nodes: true,
+            prometheus: url,
+            gateway: true,
+        };
         // Only a bed that was attached to has one of an earlier run.
         release.uninstall(&cluster).await?;
         let all: Vec<_> = namespaces.iter().copied().chain([release.namespace.as_str()]).map(namespace).collect();
         cluster.apply("default", &json!({ "apiVersion": "v1", "kind": "List", "items": all }).to_string()).await?;
         release.install(&cluster, &operator).await?;
         let (shop, load) = (images::push_shop(&cluster, images::shop(&apps, "1"), "1", &[])?, images::push_load(&cluster, &apps)?);
-        anyhow::Ok((bed, prometheus, Shared { cluster, release, apps, nestjs, shop, load }))
+        anyhow::Ok((bed, prometheus, Shared { cluster, release, apps, nestjs, shop, load, gateway }))
     })?;
     Ok(World { runtime, prometheus: Mutex::new(Some(prometheus)), bed: Mutex::new(Some(bed)), shared, turn: RwLock::new(()) })
 }

@@ -38,3 +38,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   name: {{ include "plimsoll.fullname" . }}
   namespace: {{ .Release.Namespace | quote }}
 {{- end -}}
+
+{{/* Gateways as the operator's command line takes them: name=namespace/gateway, separated by commas. */}}
+{{- define "plimsoll.gateways" -}}
+{{- $all := list -}}
+{{- range $name, $place := .Values.gateways -}}
+{{- $all = append $all (printf "%s=%s" $name $place) -}}
+{{- end -}}
+{{- join "," $all -}}
+{{- end -}}

@@ -105,6 +105,21 @@ pub fn shop(apps: &Apps, version: &str) -> Image {
     Image::new().program(&apps.shop, "/shop").entrypoint(&["/shop"]).environment("VERSION", version)
 }
 
+/// Builds the shop that speaks gRPC, pushes its image and returns its name.
+///
+/// # Errors
+/// When Go is missing, it does not compile, or the registry refuses it.
+pub fn push_grpc_shop(cluster: &Cluster, apps: &Apps) -> Result<String> {
+    let go = host::find_program("go").context("go is missing")?;
+    let program = apps.shop.with_file_name("grpcshop");
+    let mut command = Command::new(go);
+    command.args(["build", "-trimpath", "-ldflags=-s -w", "-o"]).arg(&program).arg(".").env("CGO_ENABLED", "0");
+    host::run_command(command.current_dir(root()?.join("examples/apps/grpcshop"))).context("cannot build the gRPC app")?;
+    let name = cluster.image("grpcshop:1");
+    Image::new().program(&program, "/grpcshop").entrypoint(&["/grpcshop"]).user(USER).push(&name)?;
+    Ok(name)
+}
+
 /// Pushes the load generator and returns its name.
 ///
 /// # Errors

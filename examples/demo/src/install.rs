@@ -23,6 +23,8 @@ pub struct Release {
     pub watch_nodes: bool,
     /// Address of a Prometheus that services may name as the provider `prometheus`.
     pub prometheus: Option<String>,
+    /// Whether services may name the bed's Gateway, as `public`.
+    pub gateway: bool,
 }
 
 impl Release {
@@ -48,6 +50,9 @@ impl Release {
         let provider = self.prometheus.as_ref().map(|url| format!("providers.prometheus.prometheus.url={url}"));
         if let Some(provider) = &provider {
             arguments.extend(["--set", provider, "--set", "providers.prometheus.prometheus.scrapeIntervalSeconds=5"]);
+        }
+        if self.gateway {
+            arguments.extend(["--set", "gateways.public=gateway/bed"]);
         }
         arguments.extend(["--wait", "--timeout=300s"]);
         cluster.helm(&arguments).await.context("the operator is not installed").map(drop)

@@ -36,6 +36,12 @@ pub struct Version {
     pub ok: u64,
     /// Answered with a failure.
     pub failed: u64,
+    /// When it answered first, in seconds since the load began.
+    #[serde(rename = "firstSeenSeconds", default)]
+    pub first_seen_seconds: f64,
+    /// When it answered last.
+    #[serde(rename = "lastSeenSeconds", default)]
+    pub last_seen_seconds: f64,
 }
 
 impl Summary {

@@ -103,6 +103,7 @@ impl Ground {
             namespace: namespace.to_owned(),
             serves: serves.iter().map(|&name| name.to_owned()).collect(),
             prometheus: None,
+            gateway: false,
             watch_nodes: false,
         };
         // In a cluster that others use, the operator sees the demo's namespace and nothing else.

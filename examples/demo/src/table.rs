@@ -83,7 +83,7 @@ mod tests {
             message: "rolled back at 20%: 22 of 431 requests failed".into(),
             ..Decision::default()
         };
-        let version = |ok, failed| Version { ok, failed };
+        let version = |ok, failed| Version { ok, failed, ..Version::default() };
         let versions = [("1", version(900, 0)), ("2", version(409, 22)), ("3", version(800, 0))];
         Outcome {
             decisions: [decision("Stable", ""), decision("RolledBack", "Analysis"), decision("Stable", "")],

@@ -3,6 +3,8 @@
 //! The values are read from the plan and from the rendered objects, never worked out a second time. What plimsoll does not invent is
 //! listed as well, with what to think about.
 
+mod traffic;
+
 use serde_json::Value;
 
 use crate::api::ProductionServiceSpec;
@@ -65,7 +67,8 @@ pub fn table(plan: &Plan, objects: &[Value]) -> String {
     judging(&mut rows, plan);
     health(&mut rows, &plan.spec, template);
     pod(&mut rows, &plan.spec, template);
-    network(&mut rows, &plan.spec, of_kind("Service"));
+    traffic::network(&mut rows, &plan.spec, of_kind("Service"));
+    traffic::route(&mut rows, plan);
     let names = objects.iter().map(|object| format!("{} {}", text(&object["kind"]), text(&object["metadata"]["name"])));
     let head = format!("ProductionService {} in namespace {}: revision {}", plan.name, plan.namespace, plan.revision);
     format!("{head}\n\n{}\n\nobjects: {}\n", columns(&rows.0).join("\n"), names.collect::<Vec<_>>().join(", "))
@@ -381,25 +384,4 @@ fn pod(rows: &mut Rows, spec: &ProductionServiceSpec, template: &Value) {
             rows.add(&name, list(requests), Origin::Spec, format!("limits: {}", list(&container["resources"]["limits"])));
         }
     }
-}
-
-fn network(rows: &mut Rows, spec: &ProductionServiceSpec, service: Option<&Value>) {
-    match service {
-        Some(service) => {
-            let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-            let words: Vec<_> = ports.map(|port| format!("{} {}", text(&port["name"]), port["port"])).collect();
-            rows.add("Service", words.join(", "), Origin::Computed, "ClusterIP; the ports of the app, same numbers");
-        }
-        None => rows.add("Service", "none", Origin::Unset, "without ports there is nothing to call"),
-    }
-    let policy = spec.network.as_ref().and_then(|network| network.policy);
-    let word = serde_json::to_value(policy.unwrap_or_default()).unwrap_or_default();
-    rows.given("network.policy", text(&word), policy.is_some(), "open: no NetworkPolicy; isolated: only what allowFrom and allowTo say");
-    let word = serde_json::to_value(spec.deletion_policy.unwrap_or_default()).unwrap_or_default();
-    rows.given(
-        "deletionPolicy",
-        text(&word),
-        spec.deletion_policy.is_some(),
-        "what deleting this resource does to the app: delete, or orphan to leave it serving",
-    );
 }

@@ -6,8 +6,8 @@ use super::Input;
 use crate::api::status::{Cause, CauseReason, Memory, Progress, Stage};
 use crate::decide::facts::Facts;
 use crate::decide::judgement::Judgement;
-use crate::decide::strategy::Front;
 use crate::decide::plan::Plan;
+use crate::decide::strategy::Front;
 use crate::decide::strategy::canary::Seen;
 use crate::decide::strategy::shares;
 use crate::decide::strategy::target::enough_to_go_back;
@@ -39,7 +39,7 @@ pub fn look(input: &Input<'_>, progress: &Progress, memory: &Memory, judgement: 
         reached: match progress.stage {
             Stage::Gated => false,
             Stage::Starting => deployed && ready >= plan.replicas,
-            _ if shifts => asked && shares::in_force(progress, facts),
+            _ if shifts => asked && candidate_ready && shares::in_force(progress, facts),
             _ => candidate_ready && stable_ready >= shape.stable,
         },
         late,

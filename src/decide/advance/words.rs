@@ -106,11 +106,11 @@ pub fn watching(plan: &Plan, progress: &Progress, full: bool) -> String {
         };
     }
     if plan.shifts_weights() {
-        let share = format!("{}% of the requests go to {}", progress.weight.unwrap_or(0), progress.revision);
+        let part = format!("{}% of the requests go to {}", progress.weight.unwrap_or(0), progress.revision);
         return if full {
-            format!("bake: {share}, the others to the revision before it as its control; watched for {} s", plan.bake_seconds)
+            format!("bake: {part}, the others to the revision before it as its control; watched for {} s", plan.bake_seconds)
         } else {
-            format!("{}: {share}; watched for {} s", step_name(plan, progress.step), plan.soak_seconds(progress.step))
+            format!("{}: {part}; watched for {} s", step_name(plan, progress.step), plan.soak_seconds(progress.step))
         };
     }
     let pods = format!("{} of {} pods are {}'s", shape.candidate, shape.candidate + shape.stable, progress.revision);
@@ -131,7 +131,8 @@ pub fn asked(plan: &Plan, progress: &Progress) -> String {
 /// Why the weight that was asked for was never seen, if it was asked for.
 #[must_use]
 pub fn silent_router(plan: &Plan, progress: &Progress, facts: &Facts) -> Option<String> {
-    let shifting = plan.shifts_weights() && progress.weight == Some(plan.asked_weight(plan.step_of(progress))) && !shares::in_force(progress, facts);
+    let shifting =
+        plan.shifts_weights() && progress.weight == Some(plan.asked_weight(plan.step_of(progress))) && !shares::in_force(progress, facts);
     let switching = plan.is_weighted() && plan.switches() && progress.stage == Stage::Baking;
     (shifting || switching).then(|| {
         format!("{} did not give it its share within {} s: {}", route_name(plan), plan.progress_deadline_seconds, unreported(facts))

@@ -12,7 +12,7 @@ use crate::decide::snapshot::{Kind, ObjectKey};
 
 /// The policy of a service, whose revisions listen on these ports.
 ///
-/// In: its own pods; the operator where it reads metrics; who is allowed. Out: its own pods, DNS, and what is allowed.
+/// In: its own pods; the operator where it reads metrics; the namespace of the Gateway that it is exposed by; who is allowed. Out: its own pods, DNS, and what is allowed.
 #[must_use]
 pub fn network_policy(plan: &Plan, network: &Network, serving: &[&[Port]], operator_namespace: &str) -> Value {
     let own_pods = json!({"podSelector": {"matchLabels": selector(&plan.name, None)}});
@@ -32,6 +32,11 @@ pub fn network_policy(plan: &Plan, network: &Network, serving: &[&[Port]], opera
         let ports = source.port.map_or_else(|| every_port.clone(), |port| of_number(&every_port, port));
         rule("from", &[peer(source.service.as_ref(), source.namespace_labels.as_ref(), source.cidr.as_ref())], &ports)
     });
+    let gateway = plan.route.as_ref().map(|route| {
+        let namespace = route.gateway_namespace.as_deref().unwrap_or(&plan.namespace);
+        let peer = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}});
+        rule("from", &[peer], &of_number(&every_port, route.port))
+    });
     let dns = network.dns.unwrap_or(true).then(|| {
         let port = |protocol| json!({"port": 53, "protocol": protocol});
         json!({"ports": [port(Protocol::Udp), port(Protocol::Tcp)]})
@@ -41,7 +46,7 @@ pub fn network_policy(plan: &Plan, network: &Network, serving: &[&[Port]], opera
         rule("to", &[peer(target.service.as_ref(), target.namespace_labels.as_ref(), target.cidr.as_ref())], &ports)
     });
     let ingress: Vec<Value> =
-        std::iter::once(rule("from", std::slice::from_ref(&own_pods), &[])).chain(operator).chain(allowed_in).collect();
+        std::iter::once(rule("from", std::slice::from_ref(&own_pods), &[])).chain(operator).chain(gateway).chain(allowed_in).collect();
     let egress: Vec<Value> = std::iter::once(rule("to", &[own_pods], &[])).chain(dns).chain(allowed_out).collect();
     let body = json!({"spec": {
         "podSelector": {"matchLabels": selector(&plan.name, None)},

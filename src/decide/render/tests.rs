@@ -13,6 +13,7 @@ use crate::api::{ProductionService, ProductionServiceSpec};
 use crate::decide::plan::plan;
 use crate::decide::snapshot::{Child, Contents};
 use crate::decide::strategy::Front;
+use crate::decide::traffic::Routing;
 
 const SMALLEST: &str = include_str!("fixtures/smallest.yaml");
 const FULL: &str = include_str!("fixtures/full.yaml");
@@ -39,7 +40,7 @@ fn snapshot(spec: &str) -> Snapshot {
         providers: None,
         judge: None,
         measured: None,
-        around: crate::decide::Around::default(),
+        around: crate::decide::Around { routing: Routing { known: true, ..Routing::default() }, ..Default::default() },
     }
 }
 
@@ -198,10 +199,22 @@ fn a_revision_without_a_record_keeps_its_live_template_and_only_its_replicas_mov
 
 #[test]
 fn what_a_section_asked_for_goes_with_the_section() {
-    use Kind::{ConfigMap, Deployment, HorizontalPodAutoscaler, NetworkPolicy, PodDisruptionBudget, Service, ServiceAccount};
+    use Kind::{
+        ConfigMap, Deployment, GrpcRoute, HorizontalPodAutoscaler, HttpRoute, NetworkPolicy, PodDisruptionBudget, Service, ServiceAccount,
+    };
     let kinds = |spec: &str| rendered(spec).keys().map(|key| key.kind).collect::<Vec<_>>();
     let cases = [
         ("the smallest", SMALLEST, vec![ServiceAccount, ConfigMap, PodDisruptionBudget, Deployment, Service]),
+        (
+            "exposed",
+            "{image: a, ports: [{name: http, port: 80}], expose: {gateway: {name: public}}}",
+            vec![ServiceAccount, ConfigMap, PodDisruptionBudget, Deployment, Service, HttpRoute],
+        ),
+        (
+            "exposed by gRPC",
+            "{image: a, ports: [{name: http, port: 80}], expose: {gateway: {name: public}, protocol: grpc}}",
+            vec![ServiceAccount, ConfigMap, PodDisruptionBudget, Deployment, Service, GrpcRoute],
+        ),
         ("nothing listens: no Service", "image: a", vec![ServiceAccount, ConfigMap, PodDisruptionBudget, Deployment]),
         ("nobody can be disrupted", "{image: a, replicas: 0}", vec![ServiceAccount, ConfigMap, Deployment]),
         ("an account that exists", "{image: a, serviceAccount: {name: x}}", vec![ConfigMap, PodDisruptionBudget, Deployment]),

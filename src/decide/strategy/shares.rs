@@ -22,14 +22,7 @@ pub fn alone(plan: &Plan, stable: &str, facts: &Facts) -> BTreeMap<String, i32> 
 
 /// Percent by revision in a rollout, whose front Service selects `front`.
 #[must_use]
-pub fn in_rollout(
-    plan: &Plan,
-    progress: &Progress,
-    stable: &str,
-    front: &Front,
-    facts: &Facts,
-    now: Timestamp,
-) -> BTreeMap<String, i32> {
+pub fn in_rollout(plan: &Plan, progress: &Progress, stable: &str, front: &Front, facts: &Facts, now: Timestamp) -> BTreeMap<String, i32> {
     let begun = alone(plan, stable, facts);
     if begun.is_empty() {
         return begun;
@@ -110,7 +103,10 @@ pub fn is_alone(plan: &Plan, revision: &str, facts: &Facts) -> bool {
 #[must_use]
 pub fn lingers(plan: &Plan, revision: &str, facts: &Facts) -> bool {
     plan.is_weighted()
-        && facts.route.as_ref().is_some_and(|route| route.weights.get(revision).is_some_and(|weight| *weight > 0 || route.unreported.is_some()))
+        && facts
+            .route
+            .as_ref()
+            .is_some_and(|route| route.weights.get(revision).is_some_and(|weight| *weight > 0 || route.unreported.is_some()))
 }
 
 /// Revisions whose own Service has to be: whoever gets a weight, or is still named in the route.

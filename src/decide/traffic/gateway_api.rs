@@ -140,9 +140,7 @@ mod tests {
     }
 
     fn said(name: &str, accepted: &str, resolved: &str, generation: i64) -> Value {
-        let condition = |kind: &str, status: &str| {
-            json!({"type": kind, "status": status, "observedGeneration": generation, "reason": "NotAllowed", "message": "by policy"})
-        };
+        let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "observedGeneration": generation, "reason": "NotAllowed", "message": "by policy"});
         json!({"parentRef": {"name": name, "namespace": "here"}, "conditions": [condition("Accepted", accepted), condition("ResolvedRefs", resolved)]})
     }
 
@@ -154,7 +152,11 @@ mod tests {
             ("it has", json!([said("public", "True", "True", 3)]), None),
             ("it has, before", json!([said("public", "True", "True", 2)]), Some("Gateway public has not reported the last change yet")),
             ("it refuses", json!([said("public", "False", "True", 3)]), Some("Gateway public says Accepted=False: NotAllowed by policy")),
-            ("a backend is missing", json!([said("public", "True", "False", 3)]), Some("Gateway public says ResolvedRefs=False: NotAllowed by policy")),
+            (
+                "a backend is missing",
+                json!([said("public", "True", "False", 3)]),
+                Some("Gateway public says ResolvedRefs=False: NotAllowed by policy"),
+            ),
             (
                 "one of its two controllers has not",
                 json!([said("public", "True", "True", 3), said("public", "True", "True", 2)]),

@@ -78,8 +78,7 @@ fn port<'a>(spec: &'a ProductionServiceSpec, name: Option<&str>, refusals: &mut 
     let named = spec.ports.iter().find(|port| port.name == name);
     if named.is_none() {
         let all: Vec<_> = spec.ports.iter().map(|port| port.name.as_str()).collect();
-        refusals
-            .push(Refusal::new("UnknownPort", format!("spec.expose.port: {name:?} is not one of spec.ports ({})", all.join(", "))));
+        refusals.push(Refusal::new("UnknownPort", format!("spec.expose.port: {name:?} is not one of spec.ports ({})", all.join(", "))));
     }
     named
 }

@@ -8,6 +8,7 @@ mod nestjs;
 mod pods;
 mod restart;
 mod users;
+mod zero_loss;
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ const DECIDED: Duration = Duration::from_secs(360);
 /// All of them.
 pub fn all() -> Vec<Trial> {
     // Those that take longest begin; the last ones wait for all others.
-    vec![
+    let mut all = vec![
         scenario("nestjs-errors-go-back-and-a-good-version-is-promoted", Shared, nestjs::errors_go_back_and_a_good_version_is_promoted),
         scenario("nestjs-blocked-event-loop-goes-back", Shared, nestjs::a_blocked_event_loop_goes_back),
         scenario("nestjs-leak-goes-back", Shared, nestjs::a_leak_goes_back),
@@ -39,5 +40,11 @@ pub fn all() -> Vec<Trial> {
         scenario("pods-run-under-restricted", Shared, users::restricted),
         scenario("killed-operator-goes-on-where-it-was", Alone, restart::killed),
         scenario("node-drains-while-the-candidate-is-broken", Alone, drain::broken_candidate),
-    ]
+    ];
+    // `make bench-zero-loss`.
+    if zero_loss::rounds().is_some() {
+        all.push(scenario("routes-lose-no-request", Alone, zero_loss::http));
+        all.push(scenario("routes-lose-no-grpc-call", Alone, zero_loss::grpc));
+    }
+    all
 }

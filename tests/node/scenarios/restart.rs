@@ -81,7 +81,7 @@ fn moment(text: &str) -> Result<jiff::Timestamp> {
 }
 
 /// Kills the operators of the bed, and nothing else of this machine: processes in the bed's cgroups with the pod's variables.
-fn kill_operators(namespace: &str) -> Result<usize> {
+pub fn kill_operators(namespace: &str) -> Result<usize> {
     let variable = format!("POD_NAMESPACE={namespace}").into_bytes();
     let mut killed = 0;
     for entry in fs::read_dir("/proc").context("no /proc")?.flatten() {

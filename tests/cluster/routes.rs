@@ -1,0 +1,246 @@
+//! Routes through a real Gateway: Contour tells Envoy what the route says, and Envoy sends requests to pods by that. Traffic needs root, because
+//! Envoy has to reach fake pods.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use plimsoll_bed::build::Part;
+use plimsoll_bed::{Bed, Options, host};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::harness::{Scenario, until};
+use crate::world::{World, canary};
+use crate::{bed, define};
+
+const REQUESTS: u32 = 400;
+/// Half of the band in which 99.9 % of all binomial counts lie, in standard deviations.
+const DEVIATIONS: f64 = 3.29;
+/// Nobody waits longer for something not to happen.
+const A_WHILE: Duration = Duration::from_secs(4);
+
+/// A canary of three steps that the bed's Gateway divides; requests go to the port at which fake pods answer.
+fn routed(tag: &str, namespace: &str, strategy: Value) -> Value {
+    let mut spec = canary(tag);
+    spec["replicas"] = 4.into();
+    spec["expose"] = json!({"gateway": {"name": "public"}, "hostnames": [format!("{namespace}.example.com")], "port": "metrics"});
+    spec["rollout"]["strategy"] = strategy;
+    spec
+}
+
+fn steps(weights: &[i32]) -> Value {
+    let steps: Vec<Value> = weights.iter().map(|weight| json!({"weight": weight, "soakSeconds": 12})).collect();
+    json!({"canary": {"router": "gatewayApi", "steps": steps}})
+}
+
+/// Percent by Service as the route says it, in each of its rules.
+fn weights(route: &Value) -> BTreeMap<String, i64> {
+    let backends = route["spec"]["rules"][0]["backendRefs"].as_array().into_iter().flatten();
+    backends.map(|backend| (backend["name"].as_str().unwrap().to_owned(), backend["weight"].as_i64().unwrap())).collect()
+}
+
+fn condition(service: &Value, kind: &str) -> (String, String) {
+    let conditions = service["status"]["conditions"].as_array().into_iter().flatten();
+    let found = conditions.into_iter().find(|condition| condition["type"] == kind).cloned().unwrap_or_default();
+    let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+    (text("status"), text("message"))
+}
+
+/// Sends one request to the host through Envoy; the version that answered.
+async fn ask(bed: &Bed, host: &str) -> Result<String, String> {
+    let address = &bed.gateway().unwrap().address;
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
+    let answer = client.get(format!("http://{address}/")).header("Host", host).send().await.map_err(|error| error.to_string())?;
+    match answer.headers().get("x-version") {
+        Some(version) if answer.status().is_success() => Ok(version.to_str().unwrap().to_owned()),
+        _ => Err(answer.status().to_string()),
+    }
+}
+
+/// What of so many requests went to each version.
+async fn split(bed: &Bed, host: &str) -> BTreeMap<String, u32> {
+    let mut counts = BTreeMap::new();
+    for _ in 0..REQUESTS {
+        let version = ask(bed, host).await.unwrap_or_else(|why| panic!("a request to {host} failed: {why}"));
+        *counts.entry(version).or_insert(0) += 1;
+    }
+    counts
+}
+
+#[tokio::test]
+async fn requests_are_divided_as_asked_and_a_good_version_gets_all_of_them() {
+    let world = World::new("routes-good").await;
+    let host = "routes-good.example.com";
+    world.service("shop", &routed("1", "routes-good", steps(&[20, 60]))).await;
+    let first = world.phase("shop", "Stable").await;
+    let old = first["status"]["stable"]["revision"].as_str().unwrap().to_owned();
+    let accepted = |service: &Value| condition(service, "RoutesAccepted").0 == "True";
+    world.until("psvc", "shop", "had its route accepted", accepted).await;
+    world.service("shop", &routed("2", "routes-good", steps(&[20, 60]))).await;
+    for (step, weight) in [(0, 20), (1, 60)] {
+        let soaks = |service: &Value| {
+            let progress = &service["status"]["rollout"]["progress"];
+            progress["step"] == step && progress["stage"] == "Soaking"
+        };
+        let service = world.until("psvc", "shop", "soaked", soaks).await;
+        assert_eq!(service["status"]["candidate"]["weight"], weight, "{service:#}");
+        if host::is_root() {
+            let counts = split(world.bed, host).await;
+            let asked = f64::from(weight) / 100.0;
+            let band = DEVIATIONS * (f64::from(REQUESTS) * asked * (1.0 - asked)).sqrt();
+            let got = f64::from(counts.get("2").copied().unwrap_or(0));
+            assert!((got - f64::from(REQUESTS) * asked).abs() <= band, "{got} of {REQUESTS} at {weight} percent, the band is ±{band:.0}");
+        }
+    }
+    let bakes = |service: &Value| service["status"]["phase"] == "Baking" && service["status"]["candidate"]["weight"] == 90;
+    world.until("psvc", "shop", "baked with a control", bakes).await;
+    let service = world.phase("shop", "Stable").await;
+    let new = service["status"]["stable"]["revision"].as_str().unwrap().to_owned();
+    assert_ne!(new, old);
+    let alone = [(format!("shop-{new}"), 100)].into();
+    world.until("httproute", "shop", "sent everything to the new version", |route| weights(route) == alone).await;
+    world.until("service", &format!("shop-{old}"), "was taken away", Value::is_null).await;
+    world.until("deployment", &format!("shop-{old}"), "was scaled to 0", |deployment| deployment["spec"]["replicas"] == 0).await;
+    if host::is_root() {
+        assert_eq!(ask(world.bed, host).await.as_deref(), Ok("2"));
+    }
+}
+
+#[tokio::test]
+async fn an_abort_is_one_write_of_a_weight_and_the_pods_go_after_the_report() {
+    let world = World::new("routes-abort").await;
+    world.service("shop", &routed("1", "routes-abort", steps(&[50]))).await;
+    let first = world.phase("shop", "Stable").await;
+    let old = first["status"]["stable"]["revision"].as_str().unwrap().to_owned();
+    let mut next = routed("2", "routes-abort", json!({"canary": {"router": "gatewayApi", "steps": [{"weight": 50, "soakSeconds": 600}]}}));
+    next["expose"]["drainSeconds"] = 3.into();
+    world.service("shop", &next).await;
+    let soaks = |service: &Value| service["status"]["rollout"]["progress"]["stage"] == "Soaking";
+    let service = world.until("psvc", "shop", "soaked", soaks).await;
+    let new = service["status"]["candidate"]["revision"].as_str().unwrap().to_owned();
+
+    // Somebody changes the weight behind the operator's back: it is put back to the step's, and the step goes on.
+    let both: BTreeMap<String, i64> = [(format!("shop-{old}"), 50), (format!("shop-{new}"), 50)].into();
+    // By name, since that is how the backends stand there.
+    let index = both.keys().position(|name| *name == format!("shop-{new}")).unwrap();
+    let path = format!("/spec/rules/0/backendRefs/{index}/weight");
+    let patch = json!([{"op": "replace", "path": path, "value": 30}]).to_string();
+    world.kubectl(&["patch", "httproute", "shop", "--type=json", "--patch", &patch]).await;
+    world.until("httproute", "shop", "was repaired to the step's weights", |route| weights(route) == both).await;
+
+    world.patch("shop", &json!({"spec": {"control": {"abort": new}}})).await;
+    let back: BTreeMap<String, i64> = [(format!("shop-{old}"), 100), (format!("shop-{new}"), 0)].into();
+    world.until("httproute", "shop", "sent everything back", |route| weights(route) == back).await;
+    let service = world.phase("shop", "RolledBack").await;
+    assert!(service["status"]["message"].as_str().unwrap().starts_with("rolled back at 50%: "), "{}", service["status"]["message"]);
+    // The auditor of every scenario has seen that the pods went three seconds after the report, not before.
+    world.until("deployment", &format!("shop-{new}"), "was taken away", Value::is_null).await;
+    world.until("service", &format!("shop-{new}"), "was taken away", Value::is_null).await;
+}
+
+#[tokio::test]
+async fn blue_and_green_are_switched_by_weights() {
+    let world = World::new("routes-blue-green").await;
+    let spec = |tag: &str| routed(tag, "routes-blue-green", json!({"blueGreen": {"soakSeconds": 3}}));
+    world.service("shop", &spec("1")).await;
+    let old = world.phase("shop", "Stable").await["status"]["stable"]["revision"].as_str().unwrap().to_owned();
+    world.service("shop", &spec("2")).await;
+    let previewed = |service: &Value| service["spec"]["selector"]["plimsoll.dev/revision"].is_string();
+    world.until("service", "shop-preview", "led to the new version", previewed).await;
+    let none = |route: &Value| weights(route).get(&format!("shop-{old}")) == Some(&100) && weights(route).len() == 2;
+    world.until("httproute", "shop", "knew the new version, and sent it nothing", none).await;
+    if host::is_root() {
+        assert_eq!(ask(world.bed, "routes-blue-green.example.com").await.as_deref(), Ok("1"));
+    }
+    let service = world.phase("shop", "Stable").await;
+    let new = service["status"]["stable"]["revision"].as_str().unwrap();
+    assert_ne!(new, old);
+    world.until("service", "shop-preview", "was taken away", Value::is_null).await;
+    if host::is_root() {
+        assert_eq!(ask(world.bed, "routes-blue-green.example.com").await.as_deref(), Ok("2"));
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_does_not_take_the_route_is_named_and_nothing_is_assumed() {
+    let world = World::new("routes-unaccepted").await;
+    let mut spec = routed("1", "routes-unaccepted", steps(&[50]));
+    spec["expose"]["gateway"]["name"] = "nowhere".into();
+    spec["rollout"]["progressDeadlineSeconds"] = 10.into();
+    world.service("shop", &spec).await;
+    // The first version serves all the same.
+    let service = world.phase("shop", "Stable").await;
+    let old = service["status"]["stable"]["revision"].clone();
+    let refused = (String::from("False"), String::from("Gateway nowhere has not taken the route in"));
+    world.until("psvc", "shop", "said so", |service| condition(service, "RoutesAccepted") == refused).await;
+    world.patch("shop", &json!({"spec": {"image": "example.test/shop:2"}})).await;
+    // Taken back; and its pods are not taken from a Gateway that may still send them something, which people are told.
+    let service = world.phase("shop", "Blocked").await;
+    let message = service["status"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("HTTPRoute shop did not give it its share within 10 s: Gateway nowhere has not taken the route in"),
+        "{message}"
+    );
+    assert_eq!(service["status"]["stable"]["revision"], old);
+    assert_eq!(condition(&service, "Stalled").0, "True");
+    let waits = |service: &Value| service["status"]["message"].as_str().unwrap_or_default().contains("no pod is taken away yet");
+    world.until("psvc", "shop", "told of the pods that stay", waits).await;
+    let candidate = service["status"]["candidate"]["revision"].as_str().unwrap().to_owned();
+    let back = [(format!("shop-{candidate}"), 0), (format!("shop-{}", old.as_str().unwrap()), 100)].into();
+    assert_eq!(weights(&world.get("httproute", "shop").await), back);
+    // The Gateway is named rightly at last: it reports, and the pods go.
+    world.patch("shop", &json!({"spec": {"expose": {"gateway": {"name": "public"}}}})).await;
+    world.until("deployment", &format!("shop-{candidate}"), "was taken away", Value::is_null).await;
+    world.phase("shop", "RolledBack").await;
+}
+
+#[tokio::test]
+async fn without_the_gateway_api_everything_else_works_and_it_is_picked_up_when_it_comes() {
+    let bed: &'static Bed = Box::leak(Box::new(Bed::start(Options { fake_nodes: 1, ..Options::default() }).await.expect("a bed")));
+    define(bed).await;
+    let world = World::of(Scenario::everywhere(bed, "routes-none").await).await;
+    let mut spec = routed("1", "routes-none", steps(&[50]));
+    spec.as_object_mut().unwrap().remove("objectives");
+    world.service("shop", &spec).await;
+    let service = world.phase("shop", "Stable").await;
+    let (accepted, message) = condition(&service, "RoutesAccepted");
+    assert_eq!(accepted, "False");
+    assert!(message.contains("the cluster has no Gateway API"), "{message}");
+    spec["image"] = "example.test/shop:2".into();
+    world.service("shop", &spec).await;
+    let blocked = world.phase("shop", "Blocked").await;
+    assert!(blocked["status"]["message"].as_str().unwrap().contains("install its CRDs"), "{}", blocked["status"]["message"]);
+    assert!(blocked["status"]["candidate"].is_null(), "nothing has begun");
+
+    let definitions = Part::Gateway.program("gateway-api.yaml").expect("the Gateway API's definitions");
+    bed.kubectl(&["apply", "--server-side", "--filename", definitions.to_str().unwrap()]).await.expect("they are installed");
+    world.until("psvc", "shop", "began its rollout", |service| service["status"]["candidate"].is_object()).await;
+    world.until("httproute", "shop", "was made", Value::is_object).await;
+    // Nobody works by routes here: the rollout waits for a Gateway that does not exist, and goes nowhere.
+    let asked = |service: &Value| service["status"]["rollout"]["progress"]["weight"] == 50;
+    let service = world.until("psvc", "shop", "asked for its weight", asked).await;
+    assert_eq!(service["status"]["rollout"]["progress"]["stage"], "Shifting");
+    sleep(A_WHILE).await;
+    assert_eq!(world.get("psvc", "shop").await["status"]["rollout"]["progress"]["stage"], "Shifting");
+}
+
+#[tokio::test]
+async fn a_settled_route_costs_nothing() {
+    let world = World::new("routes-silent").await;
+    world.service("shop", &routed("1", "routes-silent", steps(&[50]))).await;
+    world.phase("shop", "Stable").await;
+    let accepted = |service: &Value| condition(service, "RoutesAccepted").0 == "True";
+    world.until("psvc", "shop", "had its route accepted", accepted).await;
+    let user = world.user();
+    crate::harness::quiet(bed().await, &user).await;
+    let mut audit = bed().await.audit().unwrap();
+    let began = Instant::now();
+    until("a while is over", async || (began.elapsed() > Duration::from_secs(20)).then_some(())).await;
+    let loud: Vec<_> = audit
+        .read()
+        .unwrap()
+        .into_iter()
+        .filter(|request| request.user == user && request.verb != "watch" && request.resource != "leases")
+        .collect();
+    assert!(loud.is_empty(), "{loud:#?}");
+}

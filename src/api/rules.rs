@@ -115,16 +115,6 @@ pub const BLUE_GREEN_GATES: Said = (
     "blueGreen has no weights: put the gate at start or beforePromotion, both stand before the switch",
 );
 
-/// Weights are those of a route.
-pub const ROUTER_NEEDS_EXPOSE: Said = (
-    "!has(self.rollout) || !has(self.rollout.strategy) || !has(self.rollout.strategy.canary) || !has(self.rollout.strategy.canary.router) || self.rollout.strategy.canary.router != 'gatewayApi' || has(self.expose)",
-    "rollout.strategy.canary.router: gatewayApi moves the weights of a route, and there is none: add expose with the Gateway, or remove router",
-);
-
-/// A route leads to a port.
-pub const EXPOSE_NEEDS_PORTS: Said =
-    ("!has(self.expose) || has(self.ports) && size(self.ports) > 0", "expose needs a port that requests can be sent to: add it to ports");
-
 /// gRPC has methods, not paths.
 pub const GRPC_RULES: Said = (
     "!has(self.protocol) || self.protocol != 'grpc' || (!has(self.rules) && !has(self.timeoutSeconds))",
@@ -251,6 +241,21 @@ pub fn of_spec() -> Vec<Rule> {
             ".observability",
             "!has(self.observability) || !has(self.observability.metrics) || !has(self.observability.metrics.port) || (has(self.ports) && self.ports.exists(port, port.name == self.observability.metrics.port && (!has(port.protocol) || port.protocol == 'TCP')))",
             "observability.metrics.port must be the name of one of spec.ports, a TCP one: add the port or correct the name",
+        ),
+        at(
+            ".rollout",
+            "!has(self.rollout) || !has(self.rollout.strategy) || !has(self.rollout.strategy.canary) || !has(self.rollout.strategy.canary.router) || self.rollout.strategy.canary.router != 'gatewayApi' || has(self.expose)",
+            "rollout.strategy.canary.router: gatewayApi moves the weights of a route, and there is none: add expose with the Gateway, or remove router",
+        ),
+        at(
+            ".expose",
+            "!has(self.expose) || (has(self.ports) && size(self.ports) > 0)",
+            "expose needs a port that requests can be sent to: add it to ports",
+        ),
+        at(
+            ".expose",
+            "!has(self.expose) || !has(self.expose.port) || !has(self.ports) || self.ports.exists(port, port.name == self.expose.port)",
+            "expose.port must be the name of one of spec.ports: correct it, or leave it out for the first one",
         ),
         at(
             ".network",

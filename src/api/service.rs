@@ -63,8 +63,6 @@ use super::volume::{Volume, VolumeMount};
     )
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::ROUTER_NEEDS_EXPOSE)]
-#[x_kube(validation = rules::EXPOSE_NEEDS_PORTS)]
 pub struct ProductionServiceSpec {
     /// Container image of the app. A new value is a new revision. Prefer a digest: a tag that is moved to another image is not noticed.
     #[schemars(length(min = 1, max = 512))]

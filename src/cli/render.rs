@@ -232,7 +232,7 @@ pub(super) fn alone(service: ProductionService, config_maps: BTreeMap<String, Co
         providers: None,
         judge: None,
         measured: None,
-        around: Around { routing: Routing { known: true, ..Routing::default() }, ..Around::default() },
+        around: Around { routing: Routing::present(), ..Around::default() },
     }
 }
 

@@ -148,10 +148,7 @@ impl Access {
     /// # Errors
     /// As the server answers.
     pub async fn is_defined(&self) -> kube::Result<bool> {
-        let request = http::Request::get(GROUP).body(Vec::new()).map_err(Error::HttpError)?;
-        let resources = absent(within(self.client.request::<Value>(request)).await)?;
-        let named = |resource: &Value| resource["name"] == "productionservices";
-        Ok(resources.is_some_and(|list| list["resources"].as_array().is_some_and(|list| list.iter().any(named))))
+        self.serves(GROUP, &["productionservices"]).await
     }
 
     /// Whether the API server knows routes of the Gateway API.
@@ -159,12 +156,16 @@ impl Access {
     /// # Errors
     /// As the server answers.
     pub async fn has_routes(&self) -> kube::Result<bool> {
-        let request = http::Request::get(GATEWAY_API).body(Vec::new()).map_err(Error::HttpError)?;
-        let resources = absent(within(self.client.request::<Value>(request)).await)?.unwrap_or_default();
-        let has = |kind: Kind| {
-            resources["resources"].as_array().is_some_and(|list| list.iter().any(|resource| resource["name"] == kind.names().2))
-        };
-        Ok(has(Kind::HttpRoute) && has(Kind::GrpcRoute))
+        self.serves(GATEWAY_API, &[Kind::HttpRoute, Kind::GrpcRoute].map(|kind| kind.names().2)).await
+    }
+
+    /// Whether a version of an API has all of these kinds, by their plurals.
+    async fn serves(&self, api: &str, plurals: &[&str]) -> kube::Result<bool> {
+        let request = http::Request::get(api).body(Vec::new()).map_err(Error::HttpError)?;
+        let found = absent(within(self.client.request::<Value>(request)).await)?.unwrap_or_default();
+        let has =
+            |plural: &&str| found["resources"].as_array().is_some_and(|list| list.iter().any(|resource| resource["name"] == **plural));
+        Ok(plurals.iter().all(has))
     }
 
     async fn labelled(&self, request: &Request, key: &Key, also: &str) -> kube::Result<Vec<Value>> {

@@ -11,7 +11,6 @@ use super::events::Subject;
 use super::observe::{self, Observed};
 use super::queue::{Key, Next};
 use super::{Context, apply, measure};
-use crate::api::ProductionServiceStatus;
 use crate::decide::{self, Decision, Event, Request, Snapshot};
 
 /// Seconds after which foreign objects under our names are looked at again: no watch shows when they go.
@@ -69,7 +68,7 @@ async fn attempt(context: &Arc<Context>, key: &Key) -> Result<Next, Error> {
     let scrape = context.notes.with(key, |note| note.scrape.clone());
     let measurements = scrape.as_deref().cloned();
     let mut decision = decide::decide(&snapshot, &measurements, now);
-    if is_grave(&snapshot, &decision) {
+    if decision.is_grave(&snapshot) {
         let Some(fresh) = seen(context, key, observe::fresh(context, key).await?) else { return Ok(Next::Wait(None)) };
         let measured = snapshot.measured;
         (snapshot, raw) = fresh;
@@ -106,19 +105,6 @@ fn seen(context: &Context, key: &Key, observed: Observed) -> Option<(Box<Snapsho
         }
     }
     None
-}
-
-/// Whether the decision takes something away from users, or moves the rollout of a service that serves already: then it is made anew on a fresh
-/// read. Status goes first, so a turn must be right before it is written.
-fn is_grave(snapshot: &Snapshot, decision: &Decision) -> bool {
-    fn turn(status: Option<&ProductionServiceStatus>) -> Option<impl PartialEq + '_> {
-        let memory = status?.rollout.as_ref()?;
-        let progress = memory.progress.as_ref().map(|progress| (&progress.id, progress.step, progress.stage, progress.weight));
-        Some((memory.stable.as_ref(), progress))
-    }
-    let before = snapshot.service.status.as_ref();
-    let serves = before.and_then(|status| status.rollout.as_ref()?.stable.as_ref()).is_some();
-    decision.writes.iter().any(decide::Write::guarded) || (serves && turn(before) != turn(Some(&decision.status)))
 }
 
 /// Looks again at what stands in our way, if it is time. Returns when the next look is due; not later than now if something may have changed.

@@ -136,8 +136,7 @@ pub fn decide(snapshot: &Snapshot, measurements: &Measurements, now: Timestamp) 
     let mut advanced = match &plan {
         Some(plan) => {
             let paused = snapshot.service.spec.control.as_ref().is_some_and(|control| control.paused == Some(true));
-            let unroutable = plan.route.as_ref().is_some_and(|route| route.weighted && !route.known);
-            let held = paused || planned.is_err() || !conflicts.is_empty() || unroutable;
+            let held = paused || planned.is_err() || !conflicts.is_empty() || plan.lacks_router();
             let input = advance::Input {
                 plan,
                 held,
@@ -209,6 +208,22 @@ fn writes(snapshot: &Snapshot, plan: &plan::Plan, accepted: bool, target: &strat
         });
     }
     writes
+}
+
+impl Decision {
+    /// Whether it takes something away from users, or moves the rollout of a service that serves already: then it is made anew on a fresh read.
+    /// Status goes first, so a turn must be right before it is written.
+    #[must_use]
+    pub fn is_grave(&self, snapshot: &Snapshot) -> bool {
+        fn turn(status: Option<&ProductionServiceStatus>) -> Option<impl PartialEq + '_> {
+            let memory = status?.rollout.as_ref()?;
+            let progress = memory.progress.as_ref().map(|progress| (&progress.id, progress.step, progress.stage, progress.weight));
+            Some((memory.stable.as_ref(), progress))
+        }
+        let before = snapshot.service.status.as_ref();
+        let serves = before.and_then(|status| status.rollout.as_ref()?.stable.as_ref()).is_some();
+        self.writes.iter().any(Write::guarded) || (serves && turn(before) != turn(Some(&self.status)))
+    }
 }
 
 impl Event {

@@ -187,6 +187,12 @@ impl Plan {
         self.route.as_ref().is_some_and(|route| route.weighted)
     }
 
+    /// A router is asked for, and the cluster knows none.
+    #[must_use]
+    pub fn lacks_router(&self) -> bool {
+        self.route.as_ref().is_some_and(|route| route.weighted && !route.known)
+    }
+
     /// The candidate gets its share step by step, by a router.
     #[must_use]
     pub fn shifts_weights(&self) -> bool {
@@ -485,7 +491,7 @@ fn metrics(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Option<
 #[must_use]
 pub fn of_service(service: &ProductionService) -> Plan {
     let replicas = service.spec.replicas.unwrap_or(REPLICAS);
-    plan_of(service, &service.spec, "r".to_owned(), replicas, &Routing { known: true, ..Routing::default() }, &mut Vec::new())
+    plan_of(service, &service.spec, "r".to_owned(), replicas, &Routing::present(), &mut Vec::new())
 }
 
 #[cfg(test)]

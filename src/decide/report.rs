@@ -120,7 +120,7 @@ fn phase(about: &About<'_>, advanced: &Advanced) -> Word {
         }
         (None, Some(plan)) => match advanced.quarantined.iter().find(|entry| entry.revision == plan.revision) {
             Some(entry) => word(Phase::RolledBack, "RolledBack", format!("{}{}", entry.reason, helps_out(about, memory))),
-            None if plan.route.as_ref().is_some_and(|route| route.weighted && !route.known) => word(
+            None if plan.lacks_router() => word(
                 Phase::Blocked,
                 "GatewayApiMissing",
                 format!("{NO_GATEWAY_API}; {} is rolled out as soon as it is there", plan.revision),

@@ -158,7 +158,7 @@ impl Operator {
             snapshot.measured = self.measured;
         }
         let mut decision = decide(&snapshot, &self.scrape, now);
-        if is_grave(&snapshot, &decision) && self.bug != Some(Bug::ActsOnAStaleCache) {
+        if decision.is_grave(&snapshot) && self.bug != Some(Bug::ActsOnAStaleCache) {
             let Some(fresh) = self.snapshot(world, false) else { return };
             decision = decide(&fresh, &self.scrape, now);
             snapshot = fresh;
@@ -223,11 +223,7 @@ impl Operator {
             providers: None,
             judge: self.judge.clone(),
             measured: self.measured,
-            around: Around {
-                neighbours: world.neighbours(),
-                approvals_verified: true,
-                routing: Routing { known: true, ..Routing::default() },
-            },
+            around: Around { neighbours: world.neighbours(), approvals_verified: true, routing: Routing::present() },
         };
         if let Some(bug) = self.bug {
             bug.see(&mut snapshot);
@@ -312,18 +308,6 @@ impl Operator {
         }
         Ok(())
     }
-}
-
-/// Whether the decision takes something away from users, or moves the rollout of a service that serves already: it is made anew on a fresh read.
-fn is_grave(snapshot: &Snapshot, decision: &Decision) -> bool {
-    let turn = |status: &ProductionServiceStatus| {
-        let memory = status.rollout.as_ref()?;
-        let progress = memory.progress.as_ref().map(|progress| (progress.id.clone(), progress.step, progress.stage, progress.weight));
-        Some((memory.stable.clone(), progress))
-    };
-    let before = snapshot.service.status.as_ref().and_then(turn);
-    let serves = before.as_ref().is_some_and(|(stable, _)| stable.is_some());
-    decision.writes.iter().any(Write::guarded) || serves && before != turn(&decision.status)
 }
 
 fn carry_out(world: &mut World, write: &Write) -> Result<(), Refusal> {

@@ -272,13 +272,17 @@ impl Drop for Operator {
     }
 }
 
+/// Whether a request of this user is more than what a settled operator does: watching, and its lease.
+pub fn is_work(request: &Request, user: &str) -> bool {
+    request.user == user && request.verb != "watch" && request.resource != "leases"
+}
+
 /// Waits until the API server has heard nothing of this user for a while but watches and its lease: what the last write woke has ended.
 pub async fn quiet(bed: &Bed, user: &str) {
     let mut audit = bed.audit().unwrap();
     let mut since = Instant::now();
     until("the operator has nothing to do", async || {
-        let loud = |request: &Request| request.user == user && request.verb != "watch" && request.resource != "leases";
-        if audit.read().unwrap().iter().any(loud) {
+        if audit.read().unwrap().iter().any(|request| is_work(request, user)) {
             since = Instant::now();
         }
         (since.elapsed() > QUIET).then_some(())

@@ -11,10 +11,7 @@ use crate::decide::strategy::Front;
 use crate::decide::strategy::canary::Seen;
 use crate::decide::strategy::shares;
 use crate::decide::strategy::target::enough_to_go_back;
-
-/// Seconds after the front Service is seen to leave a revision out before its pods are taken: endpoints reach every proxy in that time. The
-/// pods' own preStop sleep comes on top.
-pub const DRAIN_SECONDS: i64 = 2;
+use crate::decide::traffic::DRAIN_SECONDS;
 
 /// Looks at pods, clocks, spec, commands and the judge's word.
 #[must_use]
@@ -25,21 +22,19 @@ pub fn look(input: &Input<'_>, progress: &Progress, memory: &Memory, judgement: 
     let deployed = facts.deployed(&progress.revision).asked.is_some();
     let (ready, stable_ready) = (facts.ready(&progress.revision), facts.ready(stable));
     let late = input.now >= progress.deadline.0;
-    let candidate_ready = deployed && ready >= shape.candidate;
     let shifts = plan.shifts_weights();
-    let asked = progress.weight == Some(plan.asked_weight(plan.step_of(progress)));
-    let candidate_ready = if shifts { deployed && facts.reachable(&progress.revision) >= shape.candidate } else { candidate_ready };
+    let candidate_ready = deployed && (if shifts { facts.reachable(&progress.revision) } else { ready }) >= shape.candidate;
     Seen {
         shiftable: shifts
             && progress.stage == Stage::Shifting
             && (stable_ready >= shape.stable || late)
             && shares::next_weight(plan, progress, facts).is_some(),
-        unreported: shifts && asked && !shares::in_force(progress, facts),
+        unreported: shares::is_unreported(plan, progress, facts),
         cause: cause(input, progress, stable, judgement, abort).filter(|cause| turns_back(progress, cause)),
         reached: match progress.stage {
             Stage::Gated => false,
             Stage::Starting => deployed && ready >= plan.replicas,
-            _ if shifts => asked && candidate_ready && shares::in_force(progress, facts),
+            _ if shifts => candidate_ready && shares::is_asked(plan, progress) && shares::in_force(progress, facts),
             _ => candidate_ready && stable_ready >= shape.stable,
         },
         late,
@@ -79,10 +74,10 @@ pub fn narrowed(plan: &Plan, facts: &Facts, progress: &Progress, stable: &str) -
     facts.front.as_ref().is_none_or(|front| *front == Front::One(winner.to_owned())) && shares::is_alone(plan, winner, facts)
 }
 
-/// Seconds between that and the end of the pods that lost the traffic.
+/// Seconds between that and the end of the pods that lost the traffic. Their own preStop sleep comes on top.
 #[must_use]
 pub fn drain_seconds(plan: &Plan) -> i64 {
-    plan.route.as_ref().filter(|route| route.weighted).map_or(DRAIN_SECONDS, |route| route.drain_seconds.into())
+    plan.route.as_ref().filter(|route| route.weighted).map_or(DRAIN_SECONDS, |route| route.drain_seconds).into()
 }
 
 /// Whether the bake's clock starts now: users are seen to be served by the candidate. Where traffic is divided, they are from its first pod on.

@@ -47,13 +47,9 @@ pub fn waiting(input: &Input<'_>, progress: &Progress, stable: &str, judgement: 
             plan.shape(progress.step).candidate,
             because(input, revision)
         ),
-        Stage::Shifting if seen.unreported => format!(
-            "{}: {} is asked to give {revision} {}% of the requests; waiting until {until}: {}",
-            step_name(plan, plan.step_of(progress)),
-            route_name(plan),
-            progress.weight.unwrap_or(0),
-            unreported(input.facts)
-        ),
+        Stage::Shifting if seen.unreported => {
+            format!("{}; waiting until {until}: {}", asked(plan, progress), unreported(input.facts))
+        }
         Stage::Shifting => format!("{}: waiting until {until} for the pods of the running revision", step_name(plan, progress.step)),
         Stage::Baking if !seen.in_force && plan.is_weighted() => {
             format!("everything goes to {revision}; waiting until {until}: {}", unreported(input.facts))
@@ -131,8 +127,7 @@ pub fn asked(plan: &Plan, progress: &Progress) -> String {
 /// Why the weight that was asked for was never seen, if it was asked for.
 #[must_use]
 pub fn silent_router(plan: &Plan, progress: &Progress, facts: &Facts) -> Option<String> {
-    let shifting =
-        plan.shifts_weights() && progress.weight == Some(plan.asked_weight(plan.step_of(progress))) && !shares::in_force(progress, facts);
+    let shifting = shares::is_unreported(plan, progress, facts);
     let switching = plan.is_weighted() && plan.switches() && progress.stage == Stage::Baking;
     (shifting || switching).then(|| {
         format!("{} did not give it its share within {} s: {}", route_name(plan), plan.progress_deadline_seconds, unreported(facts))

@@ -40,7 +40,7 @@ fn snapshot(spec: &str) -> Snapshot {
         providers: None,
         judge: None,
         measured: None,
-        around: crate::decide::Around { routing: Routing { known: true, ..Routing::default() }, ..Default::default() },
+        around: crate::decide::Around { routing: Routing::present(), ..Default::default() },
     }
 }
 

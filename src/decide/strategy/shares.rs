@@ -3,7 +3,7 @@
 //! The order is pods seen ready → their endpoints seen → weight → read back → drain → scale down, in both directions. So a weight moves only as
 //! far as the ready pods of the side that gains can carry, and whatever is left of a revision's share keeps its pods.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -79,6 +79,18 @@ pub fn next_weight(plan: &Plan, progress: &Progress, facts: &Facts) -> Option<i3
     (next > before || next < before && next == asked).then_some(next)
 }
 
+/// The router was asked for the weight of this very step.
+#[must_use]
+pub fn is_asked(plan: &Plan, progress: &Progress) -> bool {
+    progress.weight == Some(plan.asked_weight(plan.step_of(progress)))
+}
+
+/// The router was asked for the step's weight, and has not reported it.
+#[must_use]
+pub fn is_unreported(plan: &Plan, progress: &Progress, facts: &Facts) -> bool {
+    plan.shifts_weights() && is_asked(plan, progress) && !in_force(progress, facts)
+}
+
 /// The router is seen to give the candidate what it was last asked to give.
 #[must_use]
 pub fn in_force(progress: &Progress, facts: &Facts) -> bool {
@@ -111,13 +123,10 @@ pub fn lingers(plan: &Plan, revision: &str, facts: &Facts) -> bool {
 
 /// Revisions whose own Service has to be: whoever gets a weight, or is still named in the route.
 #[must_use]
-pub fn served<'a>(weights: &'a BTreeMap<String, i32>, plan: &Plan, memory: &'a Memory, facts: &'a Facts) -> Vec<&'a str> {
+pub fn served(weights: &BTreeMap<String, i32>, plan: &Plan, memory: &Memory, facts: &Facts) -> BTreeSet<String> {
     let named = facts.route.iter().flat_map(|route| route.weights.keys());
     let wanted = memory.stable.iter().chain(memory.progress.iter().map(|progress| &progress.revision)).filter(|_| plan.is_weighted());
-    let mut all: Vec<&str> = weights.keys().chain(named).chain(wanted).map(String::as_str).collect();
-    all.sort_unstable();
-    all.dedup();
-    all
+    weights.keys().chain(named).chain(wanted).cloned().collect()
 }
 
 /// Percent of the load that so many pods carry.

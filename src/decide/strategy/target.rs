@@ -28,7 +28,7 @@ pub fn target(plan: &Plan, memory: &Memory, quarantined: &[Quarantined], facts: 
         (None, None) => Target::default(),
     };
     keep_what_serves(&mut target, plan, facts);
-    target.services = shares::served(&target.weights, plan, memory, facts).into_iter().map(str::to_owned).collect();
+    target.services = shares::served(&target.weights, plan, memory, facts);
     target.stable.clone_from(&memory.stable);
     for revision in &memory.history {
         target.replicas.entry(revision.clone()).or_insert(0);
@@ -154,11 +154,10 @@ pub fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts, no
     if let Some(pods) = candidate_pods {
         target.replicas.insert(candidate.to_owned(), pods);
     }
-    let weighted = |weights: &std::collections::BTreeMap<String, i32>| -> Vec<String> {
-        weights.iter().filter(|(_, percent)| **percent > 0).map(|(revision, _)| revision.clone()).collect()
-    };
     target.routed = match &target.front {
-        _ if plan.shifts_weights() && !target.weights.is_empty() => weighted(&target.weights),
+        _ if plan.shifts_weights() && !target.weights.is_empty() => {
+            target.weights.iter().filter(|(_, percent)| **percent > 0).map(|(revision, _)| revision.clone()).collect()
+        }
         Front::One(revision) => vec![revision.clone()],
         Front::All if progress.ready_high_water > 0 => vec![stable.to_owned(), candidate.to_owned()],
         // Unready pods in the selector would count as idle and hold the autoscaler back.

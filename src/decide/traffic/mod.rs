@@ -14,9 +14,9 @@ use crate::api::expose::RouteProtocol;
 use crate::api::pod::Port;
 use crate::api::rollout::{Router, Strategy};
 
-/// Seconds between the router's report and the end of the pods that lost the traffic, at least. Measured on Contour and Envoy, the report comes
-/// 16 ms after traffic has moved (`tests/bed/tests/gateway.rs` shows it): the rest is for proxies other than the one that reported.
-const DRAIN_SECONDS: i32 = 2;
+/// Seconds between the moment at which the front Service, or the router's report, is seen to leave a revision out and the end of its pods, at
+/// least. Measured on Contour and Envoy, the report comes 16 ms after traffic has moved: the rest is for every other proxy.
+pub const DRAIN_SECONDS: i32 = 2;
 
 /// The route that the spec asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,14 @@ pub struct Routing {
     pub known: bool,
     /// Gateways that services of every namespace may name: name → (namespace, name).
     pub gateways: BTreeMap<String, (String, String)>,
+}
+
+impl Routing {
+    /// The cluster has the Gateway API; nobody has told of any Gateway.
+    #[must_use]
+    pub fn present() -> Self {
+        Self { known: true, ..Self::default() }
+    }
 }
 
 /// The route of a spec; `None` where it asks for none.

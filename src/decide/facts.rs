@@ -14,6 +14,8 @@ pub struct Deployed {
     pub asked: Option<i32>,
     /// Pods that are there and are not ending.
     pub present: i32,
+    /// Those of them that are ready.
+    pub up: i32,
     /// Those of them that are ready, as far as they are still asked for: what is too many ends at any moment.
     pub ready: i32,
 }
@@ -56,10 +58,10 @@ impl Facts {
         for pod in snapshot.pods.iter().filter(|pod| !pod.state.terminating) {
             let deployed = facts.revisions.entry(pod.state.revision.clone()).or_default();
             deployed.present += 1;
-            deployed.ready += i32::from(pod.state.ready);
+            deployed.up += i32::from(pod.state.ready);
         }
         for deployed in facts.revisions.values_mut() {
-            deployed.ready = deployed.ready.min(deployed.asked.unwrap_or(deployed.ready));
+            deployed.ready = deployed.up.min(deployed.asked.unwrap_or(deployed.up));
         }
         facts.front = snapshot.children.get(&ObjectKey::new(Kind::Service, name)).filter(|child| child.ours).map(|child| {
             let revision = child.body["spec"]["selector"]["plimsoll.dev/revision"].as_str();

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     fn found(revisions: &[(&str, i32, i32)], front: Option<Front>) -> Facts {
-        let deployed = |asked, ready| Deployed { asked: Some(asked), present: ready, ready };
+        let deployed = |asked, ready| Deployed { asked: Some(asked), present: ready, up: ready, ready };
         let revisions = revisions.iter().map(|(revision, asked, ready)| ((*revision).to_owned(), deployed(*asked, *ready))).collect();
         Facts { revisions, front, ..Facts::default() }
     }

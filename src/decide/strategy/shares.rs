@@ -46,10 +46,12 @@ fn of_candidate(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts, n
         _ => progress.weight.unwrap_or(0),
     };
     let (stable_pods, candidate_pods) = (facts.reachable(stable), facts.reachable(candidate));
-    match (facts.ready(stable), facts.ready(candidate)) {
-        // Never to nothing while there is something.
+    match (facts.deployed(stable).up, facts.deployed(candidate).up) {
+        // Never to nothing while there is something. Pods that are up without being asked for are no reason: a scale that somebody else made is
+        // on its way back, and one pod would get what three carry.
         (0, 1..) => 100,
         (1.., 0) => 0,
+        _ if facts.ready(stable) == 0 || facts.ready(candidate) == 0 && wanted > 0 => live,
         _ if wanted > live && 100 * candidate_pods < wanted * plan.replicas => live,
         _ if wanted < live && stable_pods < enough_to_go_back(plan, progress, now) => {
             // As fast as stable can carry it.
@@ -132,6 +134,13 @@ pub fn served(weights: &BTreeMap<String, i32>, plan: &Plan, memory: &Memory, fac
 /// Percent of the load that so many pods carry.
 fn carried(pods: i32, replicas: i32) -> i32 {
     if replicas == 0 { 100 } else { (100 * pods / replicas).min(100) }
+}
+
+/// Pods that the load may need for these weights to suit the ready pods: a revision with a tenth of the load and one pod is good for ten.
+#[must_use]
+pub fn carries(weights: &BTreeMap<String, i32>, facts: &Facts) -> i32 {
+    let used = weights.iter().filter(|(_, weight)| **weight > 0);
+    used.map(|(revision, weight)| 100 * facts.ready(revision) / weight).min().unwrap_or(0)
 }
 
 /// A revision that nobody asks for any more, and that has to go on carrying `pods` of the load's `replicas`, keeps that share.

@@ -52,7 +52,12 @@ fn only(plan: &Plan, revision: &str, facts: &Facts) -> Target {
 /// another one replaces, one that is left over when the memory was lost. It keeps as many pods as the others do not have ready; once it is not
 /// needed, the front Service leaves it out before its pods go.
 fn keep_what_serves(target: &mut Target, plan: &Plan, facts: &Facts) {
-    let mut needed = plan.replicas - target.replicas.keys().map(|revision| facts.ready(revision)).sum::<i32>();
+    let others = if target.weights.is_empty() {
+        target.replicas.keys().map(|revision| facts.ready(revision)).sum()
+    } else {
+        shares::carries(&target.weights, facts)
+    };
+    let mut needed = plan.replicas - others;
     for (revision, deployed) in &facts.revisions {
         let routed = facts.front.as_ref().is_some_and(|front| *front == Front::All || *front == Front::One(revision.clone()));
         let (Some(asked), false) = (deployed.asked, target.replicas.contains_key(revision)) else { continue };
@@ -61,7 +66,9 @@ fn keep_what_serves(target: &mut Target, plan: &Plan, facts: &Facts) {
             continue;
         }
         if needed > 0 {
-            target.replicas.insert(revision.clone(), asked.min(needed));
+            // Its pods follow the share that the router is seen to give it, never the one that it was just asked to give.
+            let share = if weighted { shares::needed(plan, revision, facts).unwrap_or(asked) } else { 0 };
+            target.replicas.insert(revision.clone(), asked.min(needed.max(share)));
             target.routed.push(revision.clone());
             target.front = Front::All;
             if weighted {
@@ -70,6 +77,10 @@ fn keep_what_serves(target: &mut Target, plan: &Plan, facts: &Facts) {
             needed -= deployed.ready;
         } else if weighted || target.front != Front::All {
             target.replicas.insert(revision.clone(), asked);
+            if weighted {
+                // Named at 0 until that is reported: a route without it would not say what the router still sends it.
+                target.weights.entry(revision.clone()).or_insert(0);
+            }
         }
     }
 }
@@ -94,12 +105,12 @@ pub fn rollout(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts, no
     let (now_stable, now_candidate) = (facts.deployed(stable), facts.deployed(candidate));
     let (asked_stable, asked_candidate) = (now_stable.asked.unwrap_or(0), now_candidate.asked.unwrap_or(0));
     let required = plan.replicas;
-    let serves = |winner: &str, its: Deployed, loser: &str, other: Deployed, least: i32| match (its.ready, other.ready) {
+    let serves = |winner: &str, its: Deployed, loser: &str, other: Deployed, least: i32| match (its.up, other.ready) {
         // Unless it has lost every pod meanwhile and the other revision still has some.
         (0, 1..) if plan.switches() || plan.is_weighted() => Front::One(loser.to_owned()),
         (0, 1..) => Front::All,
         // What was given to both, or back, is taken from the other one when the winner can carry it.
-        (ready, 1..) if ready < least && facts.front != Some(Front::One(winner.to_owned())) => {
+        (_, 1..) if its.ready < least && facts.front != Some(Front::One(winner.to_owned())) => {
             facts.front.clone().unwrap_or_else(|| Front::One(winner.to_owned()))
         }
         _ => Front::One(winner.to_owned()),

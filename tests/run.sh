@@ -155,9 +155,10 @@ rows+=($!)
     # In a user's cluster, which the other scenarios play as well.
     level demo . tests users_cluster &
     demo=$!
-    level node . tests node --skip node_drains
+    level node . tests node --skip node_drains --skip routes_lose
     wait "$demo"
-    # The demo's pods would be drained, too.
+    # Load with nothing beside it; then the node of all pods is drained.
+    level zero-loss . tests node routes_lose
     level drain . tests node node_drains
     if root; then release_node; level bed-node . tests real_node; fi
 } &
@@ -175,6 +176,7 @@ show seeds "simulated runs with faults (20 000 in CI), and the bugs that the inv
 show decisions "bad versions found, good ones left alone: the benchmark's short form"
 show node "pods that really run, crash and are killed"
 show demo "the demo in a user's cluster"
+show zero-loss "versions come and go through Contour and Envoy, under load and disturbances"
 show drain "a node is drained under a broken candidate"
 if root; then show bed-node "the test bed itself, real node"; else summary+=("$(printf '%-12s     0 run: a real node needs root' bed-node)"); fi
 

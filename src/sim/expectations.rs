@@ -69,7 +69,8 @@ pub(super) fn shape(spec: &ProductionServiceSpec, replicas: i32, step: i32) -> (
     }
     if let (Some(weight), Some(_)) = (routed_weight(spec, step), canary(spec)) {
         let steps = canary(spec).map_or(0, |canary| if canary.steps.is_empty() { 3 } else { canary.steps.len() });
-        let candidate = if index < steps { ((weight * replicas + 99) / 100).clamp(replicas.min(1), replicas) } else { replicas };
+        let least = if surge >= replicas { 2 } else { 1 };
+        let candidate = if index < steps { ((weight * replicas + 99) / 100).max(least).min(replicas) } else { replicas };
         return with(candidate);
     }
     match canary(spec) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,9 @@ import (
 
 // most versions that are counted apart; the rest is "other", so a target cannot fill the generator's memory.
 const most = 32
+
+// localPort is what differs between failures of the same kind.
+var localPort = regexp.MustCompile(`[0-9.]+:[0-9]+->`)
 
 // counts is what happened so far. A request is failed unless its answer is 2xx and complete.
 type counts struct {
@@ -23,8 +27,15 @@ type counts struct {
 	skipped    uint64
 	unanswered uint64
 	lastError  string
+	lost       map[string]*lostCounts
 	versions   map[string]*versionCounts
 	latencies  latencies
+}
+
+// lostCounts is requests that no version has answered, of one kind.
+type lostCounts struct {
+	count       uint64
+	first, last time.Duration
 }
 
 type versionCounts struct {
@@ -45,10 +56,18 @@ type summary struct {
 	// Unanswered are failed without any version: refused, reset, timed out, or answered by something else.
 	Unanswered uint64 `json:"unanswered"`
 	// Skipped were due but not sent, because too many were running.
-	Skipped   uint64                    `json:"skipped"`
-	LastError string                    `json:"lastError,omitempty"`
-	Latency   percentiles               `json:"latencyMilliseconds"`
-	Versions  map[string]versionSummary `json:"versions"`
+	Skipped   uint64 `json:"skipped"`
+	LastError string `json:"lastError,omitempty"`
+	// Lost are the unanswered by what was seen of them.
+	Lost     map[string]lostSummary    `json:"lost"`
+	Latency  percentiles               `json:"latencyMilliseconds"`
+	Versions map[string]versionSummary `json:"versions"`
+}
+
+type lostSummary struct {
+	Count     uint64  `json:"count"`
+	FirstSeen float64 `json:"firstSeenSeconds"`
+	LastSeen  float64 `json:"lastSeenSeconds"`
 }
 
 type versionSummary struct {
@@ -74,7 +93,7 @@ type outcome struct {
 }
 
 func newCounts(target string, started time.Time) *counts {
-	return &counts{target: target, started: started, versions: map[string]*versionCounts{}}
+	return &counts{target: target, started: started, versions: map[string]*versionCounts{}, lost: map[string]*lostCounts{}}
 }
 
 func (c *counts) send() {
@@ -97,6 +116,7 @@ func (c *counts) add(o outcome, now time.Time) {
 	}
 	if o.version == "" && o.err != nil {
 		c.unanswered++
+		c.lose(o.err.Error(), now.Sub(c.started))
 		return
 	}
 	name := label(o.version)
@@ -121,6 +141,19 @@ func (c *counts) add(o outcome, now time.Time) {
 	c.latencies.add(o.took)
 }
 
+// lose remembers what was seen of a request that no version has answered.
+func (c *counts) lose(seen string, at time.Duration) {
+	seen = localPort.ReplaceAllString(seen, "")
+	if _, known := c.lost[seen]; !known && len(c.lost) >= most {
+		seen = "other"
+	}
+	if _, known := c.lost[seen]; !known {
+		c.lost[seen] = &lostCounts{first: at}
+	}
+	c.lost[seen].count++
+	c.lost[seen].last = at
+}
+
 // label makes a version safe to print and to use as the value of a metric's label.
 func label(version string) string {
 	if version == "" {
@@ -141,6 +174,10 @@ func (c *counts) summary(now time.Time, done bool) summary {
 		Target: c.target, Seconds: now.Sub(c.started).Seconds(), Done: done,
 		Sent: c.sent, Failed: c.unanswered, Unanswered: c.unanswered, Skipped: c.skipped, LastError: c.lastError,
 		Latency: c.latencies.summary(), Versions: map[string]versionSummary{},
+		Lost: map[string]lostSummary{},
+	}
+	for seen, lost := range c.lost {
+		s.Lost[seen] = lostSummary{Count: lost.count, FirstSeen: lost.first.Seconds(), LastSeen: lost.last.Seconds()}
 	}
 	for name, version := range c.versions {
 		s.OK += version.ok

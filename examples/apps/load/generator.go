@@ -132,12 +132,21 @@ func (g *generator) request(ctx context.Context) outcome {
 		return outcome{err: err, took: time.Since(began)}
 	}
 	defer response.Body.Close()
-	_, err = io.Copy(io.Discard, io.LimitReader(response.Body, 1<<20))
+	version := response.Header.Get("X-Version")
+	var start bytes.Buffer
+	_, err = io.Copy(&start, io.LimitReader(response.Body, 200))
+	if err == nil {
+		_, err = io.Copy(io.Discard, io.LimitReader(response.Body, 1<<20))
+	}
 	if err == nil && (response.StatusCode < 200 || response.StatusCode > 299) {
 		err = fmt.Errorf("status %d", response.StatusCode)
+		if version == "" {
+			// A proxy says why.
+			err = fmt.Errorf("%w: %s", err, strings.TrimSpace(start.String()))
+		}
 	}
 	if err == nil && g.options.grpc {
 		err = grpcError(response)
 	}
-	return outcome{version: response.Header.Get("X-Version"), err: err, took: time.Since(began)}
+	return outcome{version: version, err: err, took: time.Since(began)}
 }

@@ -16,6 +16,9 @@ const READY_LIMIT: Duration = Duration::from_secs(180);
 /// Requests since the load began.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Summary {
+    /// Since the load began.
+    #[serde(default)]
+    pub seconds: f64,
     /// Requests sent, those still running included.
     pub sent: u64,
     /// Failed without any version's answer: refused, reset, timed out. Not counted in `versions`.
@@ -25,8 +28,24 @@ pub struct Summary {
     /// The last failure, for people.
     #[serde(rename = "lastError", default)]
     pub last_error: String,
+    /// What was seen of the unanswered ones.
+    #[serde(default)]
+    pub lost: BTreeMap<String, Lost>,
     /// By the version that answered.
     pub versions: BTreeMap<String, Version>,
+}
+
+/// Requests that no version answered, of one kind.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct Lost {
+    /// How many.
+    pub count: u64,
+    /// When the first one came back, in seconds since the load began.
+    #[serde(rename = "firstSeenSeconds")]
+    pub first_seen_seconds: f64,
+    /// When the last one came back.
+    #[serde(rename = "lastSeenSeconds")]
+    pub last_seen_seconds: f64,
 }
 
 /// Requests that one version answered.

@@ -30,6 +30,9 @@ const PATIENCE_SECONDS: i64 = 300;
 /// A deadline decides nothing before it has been measured in a row for as long as the step's soak, this at most: an operator that was away,
 /// or has just started, has missed evidence that was there.
 const LOOK_SECONDS: i64 = 60;
+/// An alarm that rises at the end of the bake prolongs it by as much again, by this at least: a bake of a few seconds holds one measurement, and
+/// the next one decides.
+const PROLONGED_SECONDS: i64 = 60;
 /// Plainly broken: so many requests of two scrapes, and this share of them failed, where stable fails less than that.
 const BROKEN_REQUESTS: u64 = 20;
 const BROKEN_SHARE: f64 = 0.9;
@@ -154,9 +157,9 @@ impl Judge {
         let passes = if step.situation.baking {
             elapsed >= soak
                 && !unheard
-                && self.is_measured(memory, step)
+                && self.is_measured(step)
                 && !memory.mostly_bad()
-                && (!rising || elapsed >= soak.saturating_add(soak))
+                && (!rising || elapsed >= soak.saturating_add(soak.max(SignedDuration::from_secs(PROLONGED_SECONDS))))
         } else {
             let harmless = !self.settings.parts.promotion_evidence
                 || memory.residual_harm(step.situation.next_weight)
@@ -182,7 +185,7 @@ impl Judge {
             (PendingReason::AlarmRising, step.rising() || memory.mostly_bad()),
             (PendingReason::WarmingUp, self.is_warming_up(memory, step)),
             (PendingReason::Soaking, step.elapsed().is_none_or(|elapsed| elapsed < soak)),
-            (PendingReason::Soaking, step.situation.baking && !self.is_measured(memory, step)),
+            (PendingReason::Soaking, step.situation.baking && !self.is_measured(step)),
             (PendingReason::TooFewRequests, memory.step.candidate < self.settings.min_requests),
             (PendingReason::NotYetExcluded, !memory.residual_harm(step.situation.next_weight)),
         ];
@@ -200,9 +203,11 @@ impl Judge {
         step.since.zip(heard).map_or(SignedDuration::ZERO, |(since, heard)| step.situation.now.duration_since(since.max(heard)))
     }
 
-    /// A bake that is shorter than a measurement still ends with one; without a bake (0 seconds) there is nothing to measure.
-    fn is_measured(&self, memory: &ObjectiveMemory, step: &Step<'_>) -> bool {
-        step.situation.soak_seconds == 0 || memory.step.candidate > 0 || step.elapsed().is_some_and(|elapsed| elapsed >= self.chance())
+    /// One block cannot fail a candidate, whatever is in it (§5, CAP): a bake that is shorter than three ends with the third. Without a bake
+    /// (0 seconds) there is nothing to measure.
+    fn is_measured(&self, step: &Step<'_>) -> bool {
+        let three_blocks = SignedDuration::from_secs(4 * self.settings.interval_seconds);
+        step.situation.soak_seconds == 0 || step.elapsed().is_some_and(|elapsed| elapsed >= three_blocks)
     }
 
     /// Latency counts nothing while pods are young; what the candidate served then is known from the errors' count.

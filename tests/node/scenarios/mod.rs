@@ -24,8 +24,10 @@ const DECIDED: Duration = Duration::from_secs(360);
 
 /// All of them.
 pub fn all() -> Vec<Trial> {
+    // Beside each other where nobody measures.
+    let turn = if zero_loss::rounds().is_some() { Alone } else { Shared };
     // Those that take longest begin; the last ones wait for all others.
-    let mut all = vec![
+    vec![
         scenario("nestjs-errors-go-back-and-a-good-version-is-promoted", Shared, nestjs::errors_go_back_and_a_good_version_is_promoted),
         scenario("nestjs-blocked-event-loop-goes-back", Shared, nestjs::a_blocked_event_loop_goes_back),
         scenario("nestjs-leak-goes-back", Shared, nestjs::a_leak_goes_back),
@@ -38,13 +40,9 @@ pub fn all() -> Vec<Trial> {
         scenario("unpullable-image-is-rolled-back", Shared, pods::unpullable_image),
         scenario("out-of-memory-is-rolled-back", Shared, pods::out_of_memory),
         scenario("pods-run-under-restricted", Shared, users::restricted),
+        scenario("routes-lose-no-request", turn, zero_loss::http),
+        scenario("routes-lose-no-grpc-call", turn, zero_loss::grpc),
         scenario("killed-operator-goes-on-where-it-was", Alone, restart::killed),
         scenario("node-drains-while-the-candidate-is-broken", Alone, drain::broken_candidate),
-    ];
-    // `make bench-zero-loss`.
-    if zero_loss::rounds().is_some() {
-        all.push(scenario("routes-lose-no-request", Alone, zero_loss::http));
-        all.push(scenario("routes-lose-no-grpc-call", Alone, zero_loss::grpc));
-    }
-    all
+    ]
 }

@@ -1,8 +1,9 @@
 //! No request is lost: versions come and go through Contour and Envoy under load, and whatever fails, the bad version itself has answered.
 //!
-//! The count is the load generator's, not the app's. `ROUNDS` is how often each strategy promotes and takes back (`make bench-zero-loss`: 20;
-//! without it once, and over HTTP only). In the second half of the rounds, which a single one belongs to, pods are deleted, replicas change as an
-//! autoscaler changes them, the Gateway's controller is stopped for three seconds and the operators are killed, at random moments.
+//! The count is the load generator's, not the app's. `ROUNDS` is how often each strategy promotes and takes back over each protocol (`make
+//! bench-zero-loss`: 20). In the second half of the rounds pods are deleted, replicas change as an autoscaler changes them, the Gateway's controller
+//! is stopped for three seconds and the operators are killed, at random moments, again and again. `make test` plays a canary over HTTP and
+//! blue-green over gRPC beside each other, once, with each disturbance once.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use plimsoll_bed::host;
-use plimsoll_demo::load::Summary;
+use plimsoll_demo::load::{Lost, Summary};
 use plimsoll_demo::{images, wait};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -84,21 +85,22 @@ async fn no_request_is_lost(place: &Place, protocol: Protocol) -> Result<()> {
     };
     place.apply(&version(&canary, "0", 0)).await?;
     place.settled("Stable", DEPLOYED).await?;
-    let load = Load::start(place, protocol)?;
-    wait::until("requests are answered", DEPLOYED, async || load.summary().await.ok().filter(|summary| summary.version("0").ok > 100))
-        .await?;
-    let begun = load.summary().await?;
-    ensure!(begun.unanswered == 0, "before the first rollout {} requests were lost: {}", begun.unanswered, begun.last_error);
+    let load = Load::start(place, protocol).await?;
 
     let mut away = Vec::new();
+    let strategies = match (rounds(), protocol) {
+        (Some(_), _) => vec![&canary, &blue_green],
+        (None, Protocol::Http) => vec![&canary],
+        (None, Protocol::Grpc) => vec![&blue_green],
+    };
     let rounds = rounds().unwrap_or(1);
-    for (round, strategy) in (1..=rounds).flat_map(|round| [(round, &canary), (round, &blue_green)]) {
+    for (round, strategy) in (1..=rounds).flat_map(|round| strategies.iter().map(move |strategy| (round, *strategy))) {
         let calm = AtomicBool::new(round * 2 <= rounds);
         let name = if strategy == &canary { format!("canary-{round}") } else { format!("blue-green-{round}") };
         println!("    {} {name} of {rounds}{}", place.namespace, if calm.load(Ordering::Relaxed) { "" } else { ", disturbed" });
         let rough = async {
             if !calm.load(Ordering::Relaxed) {
-                disturb(place, round, &calm).await?;
+                disturb(place, &load, round, &calm).await?;
             }
             anyhow::Ok(())
         };
@@ -111,19 +113,19 @@ async fn no_request_is_lost(place: &Place, protocol: Protocol) -> Result<()> {
             result
         };
         let (rollouts, rough) = tokio::join!(rollouts, rough);
-        let so_far = load.summary().await?;
-        let lost = lost(&so_far);
-        away.push(rollouts.with_context(|| format!("{name}; {lost} of {} requests were lost so far: {}", so_far.sent, so_far.last_error))?);
+        let so_far = load.summary().await.with_context(|| format!("{name}: {rollouts:?}"))?;
+        away.push(rollouts.with_context(|| format!("{name}; {}", words(&so_far)))?);
         rough?;
-        ensure!(lost == 0, "{name}: {lost} of {} requests were lost, {} skipped: {}", so_far.sent, so_far.skipped, so_far.last_error);
+        ensure!(lost(&so_far) == 0, "{name}: {}", words(&so_far));
     }
     let all = load.end().await?;
-    ensure!(lost(&all) == 0, "{} of {} requests were lost: {}", lost(&all), all.sent, all.last_error);
+    ensure!(lost(&all) == 0, "at the end {}", words(&all));
     let own: u64 = all.versions.iter().filter(|(name, _)| name.starts_with("bad-")).map(|(_, version)| version.failed).sum();
     away.sort_by(f64::total_cmp);
     println!(
-        "{}: {rounds} promotions and {rounds} rollbacks of canary and of blue-green, {} requests at {RATE}/s, 0 lost; bad versions failed {own} of their own, for {:.1} s in the median",
+        "{}: {rounds} promotions and {rounds} rollbacks of {}, {} requests at {RATE}/s, 0 lost; bad versions failed {own} of their own, for {:.1} s in the median",
         place.namespace,
+        if strategies.len() > 1 { "canary and of blue-green" } else { "a single strategy" },
         all.sent,
         away[away.len() / 2]
     );
@@ -134,6 +136,27 @@ async fn no_request_is_lost(place: &Place, protocol: Protocol) -> Result<()> {
 fn lost(summary: &Summary) -> u64 {
     let others = summary.versions.iter().filter(|(name, _)| !name.starts_with("bad-"));
     summary.unanswered + summary.skipped + others.map(|(_, version)| version.failed).sum::<u64>()
+}
+
+/// What is to be said of them.
+fn words(summary: &Summary) -> String {
+    let seen = |(text, lost): (&String, &Lost)| {
+        format!("{} from {:.1} s to {:.1} s: {text}", lost.count, lost.first_seen_seconds, lost.last_seen_seconds)
+    };
+    let all: Vec<_> = summary.lost.iter().map(seen).collect();
+    let versions: Vec<_> = summary
+        .versions
+        .iter()
+        .map(|(name, version)| format!("{name} failed {} of {}", version.failed, version.ok + version.failed))
+        .collect();
+    format!(
+        "{} of {} requests were lost, {} of them not sent ({}); {}",
+        lost(summary),
+        summary.sent,
+        summary.skipped,
+        all.join("; "),
+        versions.join(", ")
+    )
 }
 
 /// A good version, which is promoted, then a bad one, which goes back. Returns for how long users met the bad one, in seconds.
@@ -147,17 +170,24 @@ async fn round(place: &Place, load: &Load, bad: &Value) -> Result<f64> {
     Ok(met.last_seen_seconds - met.first_seen_seconds)
 }
 
-/// Until it is calm again: at random moments something is done that must not cost a request.
-async fn disturb(place: &Place, seed: u32, calm: &AtomicBool) -> Result<()> {
+/// At random moments something is done that must not cost a request: in the benchmark until it is calm again, otherwise each thing once.
+async fn disturb(place: &Place, load: &Load, seed: u32, calm: &AtomicBool) -> Result<()> {
     let mut random = fastrand::Rng::with_seed(seed.into());
     let mut acts: Vec<u32> = (0..4).collect();
     random.shuffle(&mut acts);
     // Operators that are killed again and again are kept away by their own kubelet, which is not what this is about.
-    let mut acts = acts.into_iter().chain(std::iter::repeat_with(|| fastrand::u32(0..3)));
+    let more = rounds().map(|_| std::iter::repeat_with(|| fastrand::u32(0..3)));
+    let mut acts = acts.into_iter().chain(more.into_iter().flatten());
     while !calm.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(random.u64(3000..9000))).await;
-        match acts.next() {
-            Some(0) => {
+        let Some(act) = acts.next() else { break };
+        let doing = ["a pod is deleted", "it is scaled", "the Gateway's controller stops for three seconds"];
+        let doing = doing.get(act as usize).unwrap_or(&"the operators are killed");
+        let so_far = load.summary().await?;
+        let phase = place.field(&["productionservice", "shop"], "{.status.phase}: {.status.message}").await;
+        println!("    {} at {:.1} s, {} lost: {doing} ({phase})", place.namespace, so_far.seconds, lost(&so_far));
+        match act {
+            0 => {
                 let pods = place.field(&["pods", "--selector=plimsoll.dev/service=shop"], "{.items[*].metadata.name}").await;
                 let pods: Vec<&str> = pods.split(' ').filter(|name| !name.is_empty()).collect();
                 if let Some(pod) = pods.get(random.usize(0..pods.len().max(1))) {
@@ -165,11 +195,11 @@ async fn disturb(place: &Place, seed: u32, calm: &AtomicBool) -> Result<()> {
                     place.shared.cluster.kubectl(&delete).await?;
                 }
             }
-            Some(1) => {
+            1 => {
                 let replicas = format!("--replicas={}", random.u32(3..5));
                 place.shared.cluster.kubectl(&["scale", "productionservice", "shop", "--namespace", place.namespace, &replicas]).await?;
             }
-            Some(2) => {
+            2 => {
                 let controller = place.shared.gateway.controller.to_string();
                 host::run_command(Command::new("kill").args(["-STOP", &controller]))?;
                 tokio::time::sleep(STOPPED).await;
@@ -194,7 +224,17 @@ struct Load {
 }
 
 impl Load {
-    fn start(place: &Place, protocol: Protocol) -> Result<Self> {
+    /// From the first answer on: what meets the proxy before it has learned of the route is nobody's loss.
+    async fn start(place: &Place, protocol: Protocol) -> Result<Self> {
+        let before = Self::spawn(place, protocol)?;
+        wait::until("requests are answered", DEPLOYED, async || {
+            before.summary().await.ok().filter(|summary| summary.version("0").ok > 100)
+        })
+        .await?;
+        Self::spawn(place, protocol)
+    }
+
+    fn spawn(place: &Place, protocol: Protocol) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).context("no free port")?.port();
         let address = format!("127.0.0.1:{port}");
         // It ends with this process, however that ends.

@@ -1,7 +1,7 @@
 //! What nobody has measured proves nothing: outages of the operator and of the metrics, and times shorter than a measurement.
 
-use super::world::{CANDIDATE, STABLE, World, at, errors, good, settings};
-use crate::decide::analysis::{Judge, OnNoEvidence, PendingReason, Verdict};
+use super::world::{CANDIDATE, STABLE, Traffic, World, at, errors, good, settings};
+use crate::decide::analysis::{Control, FailReason, Judge, OnNoEvidence, PendingReason, Verdict};
 
 #[test]
 fn an_operator_that_was_away_looks_before_a_deadline_decides() {
@@ -48,7 +48,19 @@ fn neither_a_short_deadline_nor_a_short_bake_passes_unmeasured() {
     }
     let (passed, seconds) = world.until_decided(60);
     assert_eq!(passed.verdict, Verdict::Pass, "{}", passed.sentence);
-    assert!(seconds <= 15, "{seconds}");
+    assert!(seconds <= 20, "{seconds}");
+}
+
+#[test]
+fn a_short_bake_waits_for_the_measurement_that_decides() {
+    let mut world = World::new(vec![errors()], 4, 3);
+    world.control = Control::Never;
+    world.run(10);
+    world.stable.requests = 0.0;
+    world.weight(Traffic { fail: 0.2, ..good(1500.0) });
+    (world.soak_seconds, world.baking) = (4, true);
+    let (failed, seconds) = world.until_decided(60);
+    assert_eq!(failed.verdict, Verdict::Fail(FailReason::Worse), "{seconds} s: {}", failed.sentence);
 }
 
 #[test]

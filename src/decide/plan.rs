@@ -538,7 +538,12 @@ mod tests {
             ("everything at once", 3, rolling("100%"), vec![(3, 3)]),
             ("nothing serves", 0, rolling("25%"), vec![(0, 0)]),
             ("blue and green are both whole", 3, blue_green("100%"), vec![(3, 3), (3, 3)]),
-            ("a router: as many as the share needs, two at least", 10, routed(&[5, 25, 50], "100%"), vec![(2, 10), (3, 10), (5, 10), (10, 10)]),
+            (
+                "a router: as many as the share needs, two at least",
+                10,
+                routed(&[5, 25, 50], "100%"),
+                vec![(2, 10), (3, 10), (5, 10), (10, 10)],
+            ),
             ("a router over one pod", 1, routed(&[5], "100%"), vec![(1, 1), (1, 1)]),
             ("a router with a small surge: stable shrinks", 4, routed(&[25, 75], "25%"), vec![(1, 4), (3, 2), (4, 1)]),
             ("a smaller preview, rounded up", 3, blue_green("50%"), vec![(2, 3), (3, 3)]),

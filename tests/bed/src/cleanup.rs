@@ -7,22 +7,22 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::network::Network;
-use crate::{host, node, processes};
+use crate::{host, node, processes, progress};
 
 const ATTEMPTS: u8 = 100;
 const BETWEEN: Duration = Duration::from_millis(100);
 
-/// Removes everything that carries the mark of the bed in `directory`: processes, addresses, files.
-/// Nothing here fails: what is already gone is gone, and what cannot be removed is left for the next attempt.
-pub fn remove_leftovers(directory: &Path, network: Network) {
+/// Removes everything that carries the mark of the bed in `directory`: processes, addresses, files. Whether all of it is gone; what cannot be
+/// removed is said, and left for the next attempt.
+pub fn remove_leftovers(directory: &Path, network: Network) -> bool {
     // A damaged lock file must not make us remove a folder that is not a bed's.
     if !directory.starts_with("/tmp") || !directory.to_string_lossy().contains("plimsoll-bed-") {
-        return;
+        return true;
     }
     processes::kill_marked(directory);
     node::remove(directory, network);
     remove_route(network);
-    let _ = remove_directory(directory);
+    remove_directory(directory).inspect_err(|error| progress::say(&format!("left behind by a bed that was killed: {error:#}"))).is_ok()
 }
 
 /// Removes the bed's folder. Tried again for some seconds: the last threads of a killed process may still end a write or hold a mount.

@@ -25,7 +25,7 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Takes the first free place, after cleaning up what killed supervisors left in any of them.
+    /// Takes the first free place, after cleaning up what killed supervisors left in any of them. A place that cannot be cleaned is not taken.
     ///
     /// # Errors
     /// When all places are taken or the lock files cannot be written.
@@ -35,7 +35,9 @@ impl Slot {
         for second in FIRST_NETWORK..=LAST_NETWORK {
             let Some(mut lock) = lock(second)? else { continue };
             if let Some(directory) = recorded_directory(&mut lock)? {
-                cleanup::remove_leftovers(&directory, Network { second });
+                if !cleanup::remove_leftovers(&directory, Network { second }) {
+                    continue;
+                }
                 clear(&mut lock)?;
             }
             let foreign = routes.iter().any(|route| route.starts_with(&format!("10.{second}.")));

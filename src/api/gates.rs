@@ -4,6 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::pod::{EnvVar, Resources};
 use super::rules;
 use super::status::Moment;
 
@@ -21,6 +22,9 @@ pub struct Gate {
     /// People have to agree.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalGate>,
+    /// A Job has to succeed: a database migration, a smoke test. One that fails sends the new revision back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobGate>,
     /// Seconds for which the gate may wait, 10 to 604800 (a week). Default: 86400 (a day).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 604_800))]
@@ -68,6 +72,42 @@ pub struct ApprovalGate {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 5))]
     pub count: Option<i32>,
+}
+
+/// A Job that has to succeed. It is made once for each attempt of a rollout, and never again. Its pod is like one of the new revision, with the
+/// same image, environment, configuration, volumes and account, but takes no traffic. It is kept until the next rollout has ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = rules::JOB_GATE)]
+#[serde(rename_all = "camelCase")]
+pub struct JobGate {
+    /// Image to run. Default: the new revision's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// Command to run. Default: the service's, or with `image` that image's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 4096)))]
+    pub command: Vec<String>,
+    /// Arguments of the command. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 4096)))]
+    pub args: Vec<String>,
+    /// Environment variables beside the service's own, in whose place they stand where the name is the same. `PLIMSOLL_ROLLOUT` and
+    /// `PLIMSOLL_REVISION` are set as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub env: Vec<EnvVar>,
+    /// Requests and limits. Default: the service's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// Seconds that the Job may take in all, 1 to 86400 (a day); then it is stopped and has failed. Default: 600.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub timeout_seconds: Option<i32>,
+    /// How often a pod that failed is replaced by a new one, 0 to 10. Default: 0, for work that must not run twice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10))]
+    pub retries: Option<i32>,
 }
 
 /// What happens when a gate's time is over. `rollBack`: the new revision is taken back. `hold`: the rollout stays where it is until the gate opens
@@ -186,6 +226,22 @@ pub struct GateStatus {
     /// What it waits for, or how it ended, in one sentence.
     #[schemars(length(max = 1024))]
     pub message: String,
+    /// Its Job, from before it is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobOrder>,
+}
+
+/// The Job of a gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobOrder {
+    /// Its name.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// Its uid, once it has been seen: from then on no other one takes its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub uid: Option<String>,
 }
 
 /// Where a gate stands.

@@ -128,7 +128,11 @@ pub const BAKE_CONTROL: Said = (
 );
 
 /// A gate is one thing.
-pub const GATE: Said = ("has(self.approval)", "say what the gate waits for: set approval");
+pub const GATE: Said = ("has(self.approval) != has(self.job)", "a gate waits for one thing: set exactly one of approval and job");
+
+/// The service itself does not end.
+pub const JOB_GATE: Said =
+    ("has(self.image) || has(self.command) || has(self.args)", "a job that runs the service itself never ends: set command, args or image");
 
 /// A window has a length.
 pub const WINDOW: Said = ("self.from != self.to", "from and to are the same: for a whole day write from: \"00:00\" and to: \"24:00\"");

@@ -2,7 +2,7 @@
 
 mod explain;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -247,6 +247,8 @@ fn settled(plan: &Plan) -> Target {
         front: Front::One(plan.revision.clone()),
         weights: if plan.is_weighted() { [(plan.revision.clone(), 100)].into() } else { BTreeMap::new() },
         services: plan.is_weighted().then(|| plan.revision.clone()).into_iter().collect(),
+        jobs: Vec::new(),
+        rollouts: BTreeSet::new(),
         routed: vec![plan.revision.clone()],
     }
 }

@@ -17,6 +17,7 @@ use crate::controller::{self, Settings, client};
 
 /// Run the operator.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[command(after_help = "Ends by SIGTERM or ctrl-C: what is under way is finished and the lease given up, within 10 seconds.")]
 pub struct Arguments {
     /// Address of /livez, /readyz and /metrics.
@@ -34,6 +35,9 @@ pub struct Arguments {
     /// Watch nodes, so that pods lost with their node are not held against a version. Needs the right to list and watch nodes.
     #[arg(long, env = "PLIMSOLL_WATCH_NODES")]
     watch_nodes: bool,
+    /// Make Jobs for the gates that ask for them. Needs the right to list, watch, create and delete Jobs.
+    #[arg(long, env = "PLIMSOLL_JOBS")]
+    jobs: bool,
     /// The chart's admission policy for approvals is installed: nobody can approve in another one's name. Without it, status says unverified.
     #[arg(long, env = "PLIMSOLL_APPROVALS_VERIFIED")]
     approvals_verified: bool,
@@ -97,6 +101,7 @@ fn settings(arguments: Arguments, config: &Config, providers: Providers) -> Sett
         metrics_address: arguments.metrics_address,
         watch_namespaces: arguments.watch_namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect(),
         watch_nodes: arguments.watch_nodes,
+        jobs: arguments.jobs,
         approvals_verified: arguments.approvals_verified,
         lease,
         concurrency: arguments.concurrency.into(),

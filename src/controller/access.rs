@@ -15,6 +15,8 @@ use super::telemetry::Telemetry;
 use crate::decide::render::ownership::{REVISION, SERVICE};
 use crate::decide::{Kind, ObjectKey};
 
+/// Label by which Kubernetes marks the pods of a Job.
+const JOB_NAME: &str = "batch.kubernetes.io/job-name";
 /// Longer than the retry budget: a request that takes longer has an unknown outcome.
 const DEADLINE: Duration = Duration::from_secs(40);
 /// The API server hands out cluster addresses one at a time; a burst of creations only makes all of them slow.
@@ -66,7 +68,15 @@ impl Access {
     /// # Errors
     /// As the server answers.
     pub async fn pods(&self, key: &Key) -> kube::Result<Vec<Value>> {
-        self.labelled(&Request::new(format!("/api/v1/namespaces/{}/pods", key.namespace)), key, "").await
+        self.labelled(&pods(&key.namespace), key, "").await
+    }
+
+    /// The pods of one of its Jobs.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn pods_of_job(&self, key: &Key, job: &str) -> kube::Result<Vec<Value>> {
+        self.selected(&pods(&key.namespace), &format!("{JOB_NAME}={job}")).await
     }
 
     /// Writes the status of the service, under the resourceVersion that `object` carries.
@@ -100,6 +110,17 @@ impl Access {
         let _turn = if creates_service { self.service_creations.acquire().await.ok() } else { None };
         self.telemetry.wrote(key.kind.names().1, "apply");
         self.ask(children(namespace, key.kind).patch(&key.name, &owned(force), &Patch::Apply(body))).await
+    }
+
+    /// Makes an object that shall be made once: a conflict if one of its name exists, whosever it is.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn create(&self, namespace: &str, key: &ObjectKey, body: &Value) -> kube::Result<Value> {
+        let body = serde_json::to_vec(body).map_err(Error::SerdeError)?;
+        self.telemetry.wrote(key.kind.names().1, "create");
+        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+        self.ask(children(namespace, key.kind).create(&parameters, body)).await
     }
 
     /// Removes fields of an object, by JSON pointers in this order, if it still is the one that was seen.
@@ -169,7 +190,11 @@ impl Access {
     }
 
     async fn labelled(&self, request: &Request, key: &Key, also: &str) -> kube::Result<Vec<Value>> {
-        let list = self.ask(request.list(&ListParams::default().labels(&format!("{SERVICE}={}{also}", key.name)))).await?;
+        self.selected(request, &format!("{SERVICE}={}{also}", key.name)).await
+    }
+
+    async fn selected(&self, request: &Request, labels: &str) -> kube::Result<Vec<Value>> {
+        let list = self.ask(request.list(&ListParams::default().labels(labels))).await?;
         Ok(match list {
             Value::Object(mut list) => match list.remove("items") {
                 Some(Value::Array(items)) => items,
@@ -201,6 +226,10 @@ fn children(namespace: &str, kind: Kind) -> Request {
     let (api_version, _, plural) = kind.names();
     let root = if api_version.contains('/') { "apis" } else { "api" };
     Request::new(format!("/{root}/{api_version}/namespaces/{namespace}/{plural}"))
+}
+
+fn pods(namespace: &str) -> Request {
+    Request::new(format!("/api/v1/namespaces/{namespace}/pods"))
 }
 
 fn services(namespace: &str) -> Request {

@@ -1,6 +1,7 @@
 //! Apply: status first, under the resourceVersion that the decision was made from; then the objects, in order, up to the first that fails.
 //!
-//! - A *creation* is an apply after a fresh read found nothing, without force: whatever stands there by then and is not ours stays as it is.
+//! - A *creation* is an apply after a fresh read found nothing, without force: whatever stands there by then and is not ours stays as it is. A Job
+//!   is posted: it must not be made twice.
 //! - A *change* carries the uid and the resourceVersion that were seen. It is repeated with force where somebody else has taken one of its fields:
 //!   the body holds nothing but the fields that are ours to set, and only objects that are ours are changed.
 //! - What others have *added* to lists of ours no apply takes away: it is removed before, by a patch that tests both.
@@ -92,13 +93,18 @@ async fn create(context: &Context, key: &Key, snapshot: &Snapshot, object: &Obje
     if let Some(found) = read(context, key, object).await? {
         return Err(meet(context, key, snapshot, object, found));
     }
-    match context.access.apply(&key.namespace, object, body, false).await {
+    let answer = if object.kind == Kind::Job {
+        context.access.create(&key.namespace, object, body).await
+    } else {
+        context.access.apply(&key.namespace, object, body, false).await
+    };
+    match answer {
         Ok(written) => {
             took(context, key, object, written);
             Ok(())
         }
         // Somebody was faster: look who.
-        Err(kube::Error::Api(answer)) if answer.is_conflict() => match read(context, key, object).await? {
+        Err(kube::Error::Api(answer)) if answer.is_conflict() || answer.is_already_exists() => match read(context, key, object).await? {
             Some(found) => Err(meet(context, key, snapshot, object, found)),
             None => Err(Error::Moved { object: object.to_string() }),
         },

@@ -40,6 +40,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::decide::Kind;
 use access::Access;
 use cache::Cache;
 use clock::Clock;
@@ -69,6 +70,8 @@ pub struct Settings {
     pub watch_namespaces: Vec<String>,
     /// Whether nodes are watched, so that pods lost with their node are not held against a version.
     pub watch_nodes: bool,
+    /// Whether Jobs may be made for gates.
+    pub jobs: bool,
     /// Whether the admission policy is installed that lets nobody approve in another one's name.
     pub approvals_verified: bool,
     /// The lease by which one of several replicas leads. `None`: this one leads always.
@@ -83,6 +86,14 @@ pub struct Settings {
     pub providers: Providers,
     /// Gateways of other namespaces that specs may name: name → (namespace, name).
     pub gateways: BTreeMap<String, (String, String)>,
+}
+
+impl Settings {
+    /// The kinds of objects that are watched always.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<Kind> {
+        Kind::ALWAYS.into_iter().chain(self.jobs.then_some(Kind::Job)).collect()
+    }
 }
 
 /// What a reconcile has at hand.

@@ -33,7 +33,7 @@ pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
 }
 
 /// Takes out what no decision needs: managedFields, the last applied configuration, the resourceVersion (kept beside it), and every status but
-/// that of Deployments, of routes and of the service itself, which would only wake us up.
+/// those of Deployments, of routes, of Jobs and of the service itself, which would only wake us up.
 pub fn strip(object: &mut Value, keep_status: bool) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
@@ -50,13 +50,18 @@ pub fn strip(object: &mut Value, keep_status: bool) {
 
 /// Makes an object what is kept of a child: with the `apiVersion` and `kind` that lists leave out; of a `ConfigMap` the metadata only.
 pub fn keep(object: &mut Value, kind: Kind) {
-    strip(object, matches!(kind, Kind::Deployment | Kind::HttpRoute | Kind::GrpcRoute));
+    strip(object, matches!(kind, Kind::Deployment | Kind::HttpRoute | Kind::GrpcRoute | Kind::Job));
     let (api_version, name, _) = kind.names();
     if let Some(fields) = object.as_object_mut() {
         fields.insert("apiVersion".into(), api_version.into());
         fields.insert("kind".into(), name.into());
         if kind == Kind::ConfigMap {
             fields.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata"));
+        }
+        if kind == Kind::Job
+            && let Some(spec) = fields.get_mut("spec").and_then(Value::as_object_mut)
+        {
+            spec.remove("template");
         }
         // Of its endpoints no more is of interest than how many are ready.
         if kind == Kind::EndpointSlice {
@@ -66,6 +71,18 @@ pub fn keep(object: &mut Value, kind: Kind) {
             }
         }
     }
+}
+
+/// What the pods of a Job said last: the message of the container that ended last, which is the end of its log if it left none itself.
+#[must_use]
+pub fn last_words(pods: &[Value]) -> Option<String> {
+    let ends = pods.iter().flat_map(|pod| {
+        let of = |list: &str| pod["status"][list].as_array().cloned().unwrap_or_default();
+        of("initContainerStatuses").into_iter().chain(of("containerStatuses"))
+    });
+    let ended = ends.map(|container| container["state"]["terminated"].clone()).filter(|end| !text(end, "/message").is_empty());
+    let failed = ended.filter(|end| end["exitCode"] != 0);
+    failed.max_by(|one, other| text(one, "/finishedAt").cmp(text(other, "/finishedAt"))).map(|end| text(&end, "/message").to_owned())
 }
 
 /// The manager that sets `spec.replicas` of a service by other ways than the scale subresource, which is the autoscaler's.

@@ -14,6 +14,7 @@ use super::object::{self, label, text};
 use super::queue::Key;
 use super::routes::Routes;
 use crate::api::{ProductionService, ProductionServiceStatus};
+use crate::decide::gates::job::mute;
 use crate::decide::render::ownership::{REVISION, is_ours};
 use crate::decide::traffic::Routing;
 use crate::decide::{Around, Child, Contents, Kind, ObjectKey, Record, Snapshot};
@@ -57,13 +58,17 @@ pub async fn fresh(context: &Context, key: &Key) -> Result<Observed, Error> {
     let unsure = context.cache.family(key).unsure;
     let Some(service) = context.access.service(key).await.map_err(failed("the service"))? else { return Ok(Observed::Gone) };
     let routed = Routes::are_asked_for(&service) && context.routes.are_watched();
+    let gates = service.pointer("/spec/rollout/gates").and_then(Value::as_array);
+    let jobs = context.settings.jobs && gates.is_some_and(|gates| gates.iter().any(|gate| gate["job"].is_object()));
     context.cache.put(Source::Services, service);
     // After a write with unknown outcome every kind is in doubt; otherwise those that capacity rests on.
-    let kinds: &[Kind] = if unsure { &Kind::ALWAYS } else { &[Kind::Deployment, Kind::Service] };
+    let with_jobs = jobs.then_some(Kind::Job);
+    let kinds: Vec<Kind> =
+        if unsure { context.settings.kinds() } else { [Kind::Deployment, Kind::Service].into_iter().chain(with_jobs).collect() };
     let routed: &[Kind] = if routed { &Kind::ROUTED } else { &[] };
-    for kind in kinds.iter().chain(routed) {
-        let found = context.access.list(key, *kind).await.map_err(failed(kind.names().2))?;
-        take_in(context, key, Source::Children(*kind), found);
+    for kind in kinds.into_iter().chain(routed.iter().copied()) {
+        let found = context.access.list(key, kind).await.map_err(failed(kind.names().2))?;
+        take_in(context, key, Source::Children(kind), found);
     }
     let pods = context.access.pods(key).await.map_err(failed("pods"))?;
     take_in(context, key, Source::Pods, pods);
@@ -107,6 +112,7 @@ async fn assemble(context: &Context, key: &Key, family: Family) -> Result<Observ
     }
     let records = records(context, key, &note, &children).await?;
     let config_maps = contents(context, key, &note, &service, &family.references).await?;
+    let last_words = last_words(context, key, &service, &children).await;
     let same_rollout = note.rollout == rollout(service.status.as_ref());
     Ok(Observed::Seen(
         Box::new(Snapshot {
@@ -125,11 +131,30 @@ async fn assemble(context: &Context, key: &Key, family: Family) -> Result<Observ
             around: Around {
                 neighbours: family.neighbours,
                 approvals_verified: context.settings.approvals_verified,
+                jobs: context.settings.jobs,
+                last_words,
                 routing: Routing { known: context.routes.are_watched(), gateways: context.settings.gateways.clone() },
             },
         }),
         Box::new(raw),
     ))
+}
+
+/// What the pods of failed Jobs said last. A courtesy: where their pods are gone or cannot be read, the Job has failed all the same.
+async fn last_words(
+    context: &Context,
+    key: &Key,
+    service: &ProductionService,
+    children: &BTreeMap<ObjectKey, Child>,
+) -> BTreeMap<String, String> {
+    let progress = service.status.as_ref().and_then(|status| status.rollout.as_ref()?.progress.as_ref());
+    let mut words = BTreeMap::new();
+    for job in mute(progress, children) {
+        if let Ok(pods) = context.access.pods_of_job(key, job).await {
+            words.extend(object::last_words(&pods).map(|said| (job.to_owned(), said)));
+        }
+    }
+    words
 }
 
 /// Identity of the rollout that is on.

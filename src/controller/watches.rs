@@ -68,7 +68,8 @@ impl Progress {
 pub fn start(context: &Arc<Context>, client: &Client) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let scopes = scopes(context);
-    let sources = [Source::Services, Source::Pods, Source::DefaultAccounts].into_iter().chain(Kind::ALWAYS.map(Source::Children));
+    let children = context.settings.kinds().into_iter().map(Source::Children);
+    let sources = [Source::Services, Source::Pods, Source::DefaultAccounts].into_iter().chain(children);
     for source in sources {
         for scope in &scopes {
             begin(context, client, source, scope.clone(), &mut tasks);

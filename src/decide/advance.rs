@@ -138,7 +138,7 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
     let stays = to == Move::Stay;
     if stays && state.memory.stable.is_none() {
         let pods = || words::blocked(input, &progress, &judgement).filter(|_| progress.stage != Stage::Gated);
-        state.blocked = passage.closed.clone().or_else(pods);
+        state.blocked = passage.closed.as_ref().map(|why| words::tried_again(why, &progress)).or_else(pods);
     }
     let stable = state.memory.stable.as_deref().unwrap_or_default();
     let sentence = passage.sentence.clone().unwrap_or_else(|| words::waiting(input, &progress, stable, &judgement, &seen));

@@ -30,6 +30,7 @@ pub mod writes;
 use jiff::{Timestamp, ToSpan as _};
 
 use crate::api::ProductionServiceStatus;
+use crate::api::gates::GateState;
 use crate::api::status::{Memory, Stage};
 use analysis::Judge;
 pub use snapshot::{Around, Child, Contents, Kind, Measurements, ObjectKey, Pod, Record, Request, Snapshot};
@@ -211,7 +212,8 @@ fn writes(snapshot: &Snapshot, plan: &plan::Plan, accepted: bool, target: &strat
 }
 
 impl Decision {
-    /// Whether it takes something away from users, or moves the rollout of a service that serves already: then it is made anew on a fresh read.
+    /// Whether it takes something away from users, moves the rollout of a service that serves already, or rests on a Job: then it is made anew on
+    /// a fresh read.
     /// Status goes first, so a turn must be right before it is written.
     #[must_use]
     pub fn is_grave(&self, snapshot: &Snapshot) -> bool {
@@ -220,9 +222,16 @@ impl Decision {
             let progress = memory.progress.as_ref().map(|progress| (&progress.id, progress.step, progress.stage, progress.weight));
             Some((memory.stable.as_ref(), progress))
         }
+        // Gates that have a Job, and what they have come to.
+        fn jobs(status: Option<&ProductionServiceStatus>) -> Vec<(&str, GateState)> {
+            let progress = status.and_then(|status| status.rollout.as_ref()?.progress.as_ref());
+            let gates = progress.into_iter().flat_map(|progress| &progress.gates);
+            gates.filter(|gate| gate.job.is_some()).map(|gate| (gate.name.as_str(), gate.state)).collect()
+        }
         let before = snapshot.service.status.as_ref();
         let serves = before.and_then(|status| status.rollout.as_ref()?.stable.as_ref()).is_some();
-        self.writes.iter().any(Write::guarded) || (serves && turn(before) != turn(Some(&self.status)))
+        let turns = serves && turn(before) != turn(Some(&self.status));
+        turns || self.writes.iter().any(Write::guarded) || jobs(before) != jobs(Some(&self.status))
     }
 }
 

@@ -36,6 +36,8 @@ pub enum Kind {
     GrpcRoute,
     /// `discovery.k8s.io/v1/EndpointSlice`: Kubernetes makes them of our Services; they are only read.
     EndpointSlice,
+    /// `batch/v1/Job`: of a gate. Made once, never changed.
+    Job,
 }
 
 impl Kind {
@@ -66,6 +68,7 @@ impl Kind {
             Self::HttpRoute => ("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes"),
             Self::GrpcRoute => ("gateway.networking.k8s.io/v1", "GRPCRoute", "grpcroutes"),
             Self::EndpointSlice => ("discovery.k8s.io/v1", "EndpointSlice", "endpointslices"),
+            Self::Job => ("batch/v1", "Job", "jobs"),
         }
     }
 }
@@ -104,7 +107,8 @@ pub struct Child {
     pub ours: bool,
     /// It has a deletion timestamp.
     pub deleting: bool,
-    /// The object without managedFields. Of a `ConfigMap` the metadata only: what is in a record is in [`Snapshot::records`].
+    /// The object without managedFields. Of a `ConfigMap` the metadata only: what is in a record is in [`Snapshot::records`]. Of a Job not the pod
+    /// template.
     pub body: Value,
 }
 
@@ -179,6 +183,10 @@ pub struct Around {
     pub routing: Routing,
     /// The admission policy that compares `control.approve[].by` with the writer is installed.
     pub approvals_verified: bool,
+    /// The operator may make Jobs, and sees them.
+    pub jobs: bool,
+    /// What the pods of failed Jobs said last, by the Job's name; of those whose gates do not say so yet.
+    pub last_words: BTreeMap<String, String>,
 }
 
 /// A request for one pod's metrics that is due.

@@ -812,3 +812,27 @@ fn what_was_added_is_named_for_removal() {
         decision.writes.iter().filter_map(|write| if let Write::Apply { remove, .. } = write { Some(remove) } else { None }).collect();
     assert_eq!(removed, [&["/spec/ports/1".to_owned()]]);
 }
+
+#[test]
+fn a_jobs_gate_waits_where_the_operator_may_make_none_and_while_nothing_goes_forward() {
+    let mut gated = canary();
+    gated["gates"] = json!([{"name": "migrate", "at": {"start": {}}, "job": {"command": ["/app", "migrate"]}}]);
+    let mut world = World::serving(&spec("1", &canary()));
+    world.set(&spec("2", &gated));
+    world.run(2);
+    assert!(world.message().contains("install it with the chart value jobs=true"), "{}", world.message());
+    world.snapshot.around.jobs = true;
+    world.change("/control", json!({"paused": true}));
+    world.run(2);
+    let jobs = |world: &World| world.snapshot.children.keys().filter(|key| key.kind == Kind::Job).count();
+    assert_eq!(jobs(&world), 0, "paused: {}", world.message());
+    world.change("/control", Value::Null);
+    world.run(2);
+    assert_eq!(jobs(&world), 1, "{}", world.message());
+    let order = world.progress().unwrap().gates[0].job.clone().unwrap();
+    assert!(order.uid.is_some(), "{order:?}");
+    // The gate is taken out of the spec, which is no new revision: the rollout goes on without it.
+    world.set(&spec("2", &canary()));
+    world.run(2);
+    assert_ne!(world.progress().unwrap().stage, Stage::Gated, "{}", world.message());
+}

@@ -1,7 +1,7 @@
 //! What a spec comes to, written down a second time for the invariants: they must not ask the code that they check.
 
 use crate::api::analysis::OnNoEvidence;
-use crate::api::gates::GateAt;
+use crate::api::gates::{Gate, GateAt};
 use crate::api::rollout::{BlueGreen, Canary, Router, Strategy};
 use crate::api::values::IntOrPercent;
 use crate::api::{ProductionServiceSpec, rollout::Rollout};
@@ -97,6 +97,16 @@ pub(super) fn routed_weight(spec: &ProductionServiceSpec, step: i32) -> Option<i
 
 /// Approvals without which nobody gets from one step to another; -1 is before the first pod.
 pub(super) fn approvals(spec: &ProductionServiceSpec, from: i32, to: i32) -> Vec<(String, usize)> {
+    let gates = gates(spec, from, to);
+    gates.into_iter().filter_map(|gate| Some((gate.name, usize::try_from(gate.approval?.count.unwrap_or(1)).ok()?))).collect()
+}
+
+/// Gates whose Jobs have to succeed before anybody gets from one step to another.
+pub(super) fn job_gates(spec: &ProductionServiceSpec, from: i32, to: i32) -> Vec<String> {
+    gates(spec, from, to).into_iter().filter(|gate| gate.job.is_some()).map(|gate| gate.name).collect()
+}
+
+fn gates(spec: &ProductionServiceSpec, from: i32, to: i32) -> Vec<Gate> {
     let weights: Vec<i32> = match canary(spec) {
         Some(canary) if canary.steps.is_empty() => vec![10, 25, 50],
         Some(canary) => canary.steps.iter().map(|step| step.weight).collect(),
@@ -107,9 +117,7 @@ pub(super) fn approvals(spec: &ProductionServiceSpec, from: i32, to: i32) -> Vec
         GateAt::BeforeWeight(before) => weights.iter().take_while(|weight| **weight < before.weight).count(),
         GateAt::BeforePromotion(_) => weights.len(),
     };
-    let gates = rollout(spec).gates.into_iter();
-    let between = gates.filter(|gate| i32::try_from(step(&gate.at)).is_ok_and(|step| from < step && step <= to));
-    between.filter_map(|gate| Some((gate.name, usize::try_from(gate.approval?.count.unwrap_or(1)).ok()?))).collect()
+    rollout(spec).gates.into_iter().filter(|gate| i32::try_from(step(&gate.at)).is_ok_and(|step| from < step && step <= to)).collect()
 }
 
 /// Seconds of a step's soak.

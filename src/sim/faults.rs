@@ -26,7 +26,7 @@ const SAFETY_ENDS: &str = "10m";
 /// Never, as long as what is dealt out is what a scenario may say; a test runs thousands.
 pub fn deal(seed: u64, mode: Mode) -> Result<Scenario, String> {
     let mut random = Random::new(seed, 3);
-    let service = service(&mut random);
+    let mut service = service(&mut random);
     let bad = random.happens(0.5);
     let (second, third) = (behaviour(&mut random, bad), behaviour(&mut random, false));
     let mut events: Vec<Value> =
@@ -43,8 +43,10 @@ pub fn deal(seed: u64, mode: Mode) -> Result<Scenario, String> {
         ];
         events.extend(healing.into_iter().map(|action| json!({"at": at, "do": action})));
     }
+    let jobs = gates(&mut Random::new(seed, 4), &mut service, &mut events);
     let scenario = json!({
         "description": format!("seed {seed}"),
+        "jobs": jobs,
         "service": service,
         "candidate": {"image": "shop:2"},
         "images": {"shop:1": {"failures": "0.1%"}, "shop:2": second, "shop:3": third},
@@ -120,6 +122,34 @@ fn service(random: &mut Random) -> Value {
         service["resources"] = json!({"requests": {"cpu": "100m"}});
     }
     service
+}
+
+/// Gives some services gates with Jobs, and says how these end. By a dice of its own: the rest of a seed stays what it was.
+fn gates(random: &mut Random, service: &mut Value, events: &mut Vec<Value>) -> Value {
+    let mut jobs = json!({});
+    if !random.happens(0.3) {
+        return jobs;
+    }
+    let places = [("migrate", json!({"start": {}})), ("smoke", json!({"beforePromotion": {}}))];
+    let mut gates = Vec::new();
+    for (name, at) in places {
+        if random.happens(0.3) {
+            continue;
+        }
+        gates.push(json!({
+            "name": name, "at": at, "deadlineSeconds": random.between(60, 200),
+            "job": {"command": ["/app", name], "timeoutSeconds": random.between(20, 90)},
+        }));
+        jobs[name] = json!({"after": format!("{}s", random.between(1, 60))});
+        if random.happens(0.2) {
+            jobs[name]["fails"] = "relation does not exist".into();
+        }
+    }
+    service["rollout"]["gates"] = gates.into();
+    if random.happens(0.3) {
+        events.push(json!({"at": format!("{}s", random.between(0, 120)), "do": {"deleteJobs": {}}}));
+    }
+    jobs
 }
 
 fn behaviour(random: &mut Random, bad: bool) -> Value {

@@ -2,6 +2,7 @@
 //! world, never by the code that decides. The numbers after the names are those of that page.
 
 mod capacity;
+mod jobs;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,6 +67,8 @@ pub(super) struct Auditor {
     switching: bool,
     /// (revision, gate, who) of every approval that the spec ever showed.
     approved: BTreeSet<(String, String, String)>,
+    /// Names of the Jobs that were made.
+    jobs: BTreeSet<String>,
 }
 
 impl Auditor {
@@ -291,6 +294,7 @@ impl Auditor {
                 self.violated(now, "9 a gate holds", seen);
             }
         }
+        self.jobs_succeeded(now, spec, after, (from, to), &workloads.jobs);
         if service.spec.control.as_ref().and_then(|control| control.paused) == Some(true) && steps_on(before, after) {
             self.violated(now, "9 a pause holds", format!("{} moved to {:?} {} while paused", after.id, after.stage, after.step));
         }

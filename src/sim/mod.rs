@@ -16,6 +16,7 @@ pub mod fate;
 pub mod faults;
 mod gateway;
 mod invariants;
+mod jobs;
 mod operator;
 pub mod planted;
 mod pods;

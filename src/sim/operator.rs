@@ -223,7 +223,13 @@ impl Operator {
             providers: None,
             judge: self.judge.clone(),
             measured: self.measured,
-            around: Around { neighbours: world.neighbours(), approvals_verified: true, routing: Routing::present() },
+            around: Around {
+                neighbours: world.neighbours(),
+                approvals_verified: true,
+                jobs: true,
+                last_words: world.workloads.jobs.last_words(&world.cluster),
+                routing: Routing::present(),
+            },
         };
         if let Some(bug) = self.bug {
             bug.see(&mut snapshot);

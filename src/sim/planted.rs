@@ -7,7 +7,7 @@ use crate::api::ProductionServiceStatus;
 use crate::api::analysis::OnNoEvidence;
 use crate::api::status::{Progress, Stage};
 use crate::decide::analysis::{PodSample, Scrape, convention};
-use crate::decide::{Decision, Request, Snapshot};
+use crate::decide::{Decision, Kind, ObjectKey, Request, Snapshot};
 
 /// Requests that an invented page grows by with every look.
 const INVENTED: u64 = 60;
@@ -41,11 +41,13 @@ pub enum Bug {
     ActsBeforeItIsDecided,
     /// Something in the status is new with every look.
     NeverRests,
+    /// A gate's Job that is gone is made once more.
+    MakesAJobAnew,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NoFence,
         Self::NotANumberPasses,
         Self::NoCapacityGuard,
@@ -58,6 +60,7 @@ impl Bug {
         Self::IgnoresThePause,
         Self::ActsBeforeItIsDecided,
         Self::NeverRests,
+        Self::MakesAJobAnew,
     ];
 
     /// Spoils what the operator sees.
@@ -87,6 +90,16 @@ impl Bug {
             Self::PromotesWhenTimeIsOut => {
                 if let Some(rollout) = &mut spec.rollout {
                     rollout.analysis.get_or_insert_default().on_no_evidence = Some(OnNoEvidence::Promote);
+                }
+            }
+            Self::MakesAJobAnew => {
+                let progress = status.and_then(|status| status.rollout.as_mut()?.progress.as_mut());
+                for gate in progress.into_iter().flat_map(|progress| &mut progress.gates) {
+                    if let Some(job) = &mut gate.job
+                        && !snapshot.children.contains_key(&ObjectKey::new(Kind::Job, &job.name))
+                    {
+                        job.uid = None;
+                    }
                 }
             }
             Self::IgnoresThePause => {

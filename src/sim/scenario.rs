@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
+pub use super::jobs::JobEnd;
 pub use super::values::{Share, Wait};
 use super::world::merge;
 use crate::api::ProductionServiceSpec;
@@ -34,6 +35,9 @@ pub struct Scenario {
     /// Other services of the namespace, by name, with the image that is stable there. Default: none.
     #[serde(default)]
     pub neighbours: BTreeMap<String, String>,
+    /// How the Jobs of gates end, by gate. One that is not named here succeeds after ten seconds.
+    #[serde(default)]
+    pub jobs: BTreeMap<String, JobEnd>,
     /// Number of nodes, 1 to 100. Default: 3.
     #[serde(default = "three")]
     pub nodes: usize,
@@ -149,6 +153,10 @@ pub enum Action {
     },
     /// Another service has promoted an image, by name.
     Neighbours(BTreeMap<String, String>),
+    /// The Jobs of gates end like this from now on.
+    Jobs(BTreeMap<String, JobEnd>),
+    /// Somebody deletes the Jobs of gates.
+    DeleteJobs {},
     /// `kubectl scale`.
     Scale(i32),
     /// The autoscaler writes the scale subresource.

@@ -72,9 +72,9 @@ pub(super) fn write(cluster: &Cluster, write: &Write) -> Option<(String, String)
             let asks = if asks.len() == 1 { asks[0].split(' ').next_back().unwrap_or_default().to_owned() } else { asks.join(", ") };
             Some((format!("{key}: {asks}"), String::new()))
         }
-        Write::Create { key, .. } if key.kind == Kind::Service => Some((format!("creates {key}"), String::new())),
+        Write::Create { key, .. } if matches!(key.kind, Kind::Service | Kind::Job) => Some((format!("creates {key}"), String::new())),
         Write::Apply { key, .. } => Some((format!("changes {key}"), String::new())),
-        Write::Delete { key, .. } if matches!(key.kind, Kind::Deployment | Kind::Service | Kind::HorizontalPodAutoscaler) => {
+        Write::Delete { key, .. } if matches!(key.kind, Kind::Deployment | Kind::Service | Kind::HorizontalPodAutoscaler | Kind::Job) => {
             Some((format!("deletes {key}"), String::new()))
         }
         Write::Scale { replicas } => {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::cluster::Cluster;
 use super::gateway::{self, Gateway};
+use super::jobs::Jobs;
 use super::pods::{Sight, SimPod, Step};
 use super::random::Random;
 use super::scenario::{Behaviour, Watch};
@@ -35,10 +36,12 @@ pub(super) struct Workloads {
     pub(super) crashed: Option<Timestamp>,
     /// The proxy before the service.
     pub(super) gateway: Gateway,
+    /// Jobs of gates.
+    pub(super) jobs: Jobs,
 }
 
 impl Workloads {
-    pub(super) fn new(nodes: usize, images: BTreeMap<String, Behaviour>, seed: u64) -> Self {
+    pub(super) fn new(nodes: usize, images: BTreeMap<String, Behaviour>, jobs: Jobs, seed: u64) -> Self {
         Self {
             nodes: vec![None; nodes],
             pods: BTreeMap::new(),
@@ -49,6 +52,7 @@ impl Workloads {
             sync_at: None,
             crashed: None,
             gateway: Gateway::default(),
+            jobs,
         }
     }
 
@@ -99,7 +103,7 @@ impl Workloads {
             let unreachable = on_it().any(|pod| pod.shown.state.node_ready).then(|| lost + NODE_GRACE);
             unreachable.or_else(|| on_it().any(|pod| !pod.shown.state.terminating).then(|| lost + EVICTED_AFTER))
         });
-        steps.chain(nodes).chain(self.sync_at).chain(self.gateway.wake()).min()
+        steps.chain(nodes).chain(self.sync_at).chain(self.gateway.wake()).chain(self.jobs.wake).min()
     }
 
     fn alive(&self, pod: &SimPod) -> bool {
@@ -133,6 +137,7 @@ impl Workloads {
         self.publish(cluster, now);
         gateway::endpoint_slices(self, cluster, now);
         self.gateway.advance(cluster, now);
+        self.jobs.advance(cluster, timeline, now);
     }
 
     fn advance_nodes(&mut self, timeline: &mut Timeline, now: Timestamp) {

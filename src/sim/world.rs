@@ -9,6 +9,7 @@ use super::cluster::Cluster;
 use super::demand::{Demand, LONGEST, MetricsFault};
 use super::gateway;
 use super::invariants::Auditor;
+use super::jobs::Jobs;
 use super::scenario::{Action, Role, Scenario, Watch};
 use super::timeline::Timeline;
 use super::workloads::Workloads;
@@ -46,7 +47,7 @@ impl World {
             now,
             name: scenario.name.clone(),
             cluster,
-            workloads: Workloads::new(scenario.nodes, scenario.images.clone(), seed),
+            workloads: Workloads::new(scenario.nodes, scenario.images.clone(), Jobs::new(scenario.jobs.clone()), seed),
             demand: Demand::new(scenario.traffic, seed),
             timeline: Timeline::new(),
             auditor: Auditor::default(),
@@ -168,6 +169,15 @@ impl World {
         }
     }
 
+    fn delete_jobs(&mut self) {
+        let jobs: Vec<ObjectKey> = self.cluster.objects().keys().filter(|key| key.kind == Kind::Job).cloned().collect();
+        for key in jobs {
+            if self.cluster.delete(&key, None, self.now).is_ok() {
+                self.say("user", &format!("deletes {key}"), "");
+            }
+        }
+    }
+
     /// What somebody or something does; what concerns operators is done by them.
     pub(super) fn act(&mut self, action: &Action) {
         match action {
@@ -250,6 +260,12 @@ impl World {
                     self.say("user", &format!("deletes Deployment {}", key.name), "");
                 }
             }
+            Action::Jobs(ends) => {
+                self.workloads.jobs.behave(ends);
+                let gates: Vec<&str> = ends.keys().map(String::as_str).collect();
+                self.say("user", &format!("mends what the Jobs of {} do", gates.join(", ")), "");
+            }
+            Action::DeleteJobs {} => self.delete_jobs(),
             Action::DeleteService {} => {
                 self.cluster.delete_service(self.now);
                 self.say("user", "deletes the service", "");

@@ -73,14 +73,15 @@ impl Scenario {
     pub async fn new(namespace: &'static str) -> Self {
         let bed = bed_with_namespace(namespace).await;
         let served = format!("namespaces={{{namespace}}}");
-        let templates = ["rbac-operator", "rbac-lease", "service-account"];
-        Self::granted(bed, namespace, &["--set", &served], &templates, Box::leak(Box::new([namespace]))).await
+        let templates = ["rbac-operator", "rbac-lease", "rbac-jobs", "service-account"];
+        Self::granted(bed, namespace, &["--set", &served, "--set", "jobs=true"], &templates, Box::leak(Box::new([namespace]))).await
     }
 
     /// As `new`, with the chart's defaults: the operator serves every namespace of this bed and watches its nodes. No other operator may run there.
     pub async fn everywhere(bed: &'static Bed, namespace: &'static str) -> Self {
         bed.kubectl(&["create", "namespace", namespace]).await.expect("a namespace");
-        Self::granted(bed, namespace, &[], &["rbac-operator", "rbac-lease", "rbac-nodes", "service-account"], &[]).await
+        let templates = ["rbac-operator", "rbac-lease", "rbac-nodes", "rbac-jobs", "service-account"];
+        Self::granted(bed, namespace, &["--set", "jobs=true"], &templates, &[]).await
     }
 
     async fn granted(
@@ -132,6 +133,7 @@ impl Scenario {
             .arg("run")
             .args(["--kubeconfig", self.kubeconfig.to_str().unwrap()])
             .args(if self.serves.is_empty() { vec!["--watch-nodes"] } else { vec!["--watch-namespaces", self.namespace] })
+            .arg("--jobs")
             // The bed's Gateway, which lives in a namespace of its own as a platform's does.
             .args(["--gateways", "public=gateway/bed"])
             .args(["--metrics-address", &format!("127.0.0.1:{port}"), "--log-level", "info,plimsoll=debug"])

@@ -10,6 +10,7 @@ mod admission;
 mod auditor;
 mod docs;
 mod drift;
+mod gates;
 mod harness;
 mod hostile;
 mod objects;

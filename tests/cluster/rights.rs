@@ -27,6 +27,7 @@ async fn nothing_is_forbidden_and_no_right_is_unused() {
     shape(&world).await;
     rollouts(&world).await;
     routes(&world).await;
+    jobs(&world).await;
     repairs(&world).await;
     conflicts(&world).await;
     deletions(&world).await;
@@ -38,7 +39,10 @@ async fn nothing_is_forbidden_and_no_right_is_unused() {
     let forbidden: Vec<_> = ours.iter().filter(|request| request.code == 403).collect();
     assert!(forbidden.is_empty(), "{forbidden:#?}");
     let asked: BTreeSet<Right> = ours.iter().flat_map(rights_of).collect();
-    let granted = granted(&harness::chart(bed, NAME, &[], &["rbac-operator", "rbac-lease", "rbac-nodes", "rbac-users"]).await);
+    let granted = granted(
+        &harness::chart(bed, NAME, &["--set", "jobs=true"], &["rbac-operator", "rbac-lease", "rbac-nodes", "rbac-jobs", "rbac-users"])
+            .await,
+    );
     assert!(granted.len() > 30, "too few rights to be the chart's: {granted:?}");
     assert!(granted.iter().all(|(verb, what)| verb != "*" && !what.contains('*') && verb != "deletecollection"), "{granted:?}");
     let idle: Vec<_> = granted.difference(&asked).collect();
@@ -167,6 +171,23 @@ async fn routes(world: &World) {
     world.until("grpcroute", "routed", "was changed", |route| route["spec"]["hostnames"][0] == "grpc.example.com").await;
     world.patch("routed", &json!({"spec": {"expose": null, "rollout": null}})).await;
     world.until("grpcroute", "routed", "was taken away", is_gone).await;
+}
+
+/// A gate's Job that succeeds, one that fails, and those of earlier rollouts, which are cleared away.
+async fn jobs(world: &World) {
+    let mut gated = spec("1");
+    gated.as_object_mut().unwrap().remove("config");
+    gated["rollout"]["gates"] = json!([{"name": "migrate", "at": {"start": {}}, "job": {"command": ["/app", "migrate"]}}]);
+    settled(world, "gated", &gated).await;
+    let first = world.children("job", "gated").await;
+    assert_eq!(first.len(), 1, "{first:#?}");
+    gated["image"] = "example.test/shop:2".into();
+    settled(world, "gated", &gated).await;
+    gated["image"] = "example.test/shop:job-fails".into();
+    world.service("gated", &gated).await;
+    world.phase("gated", "RolledBack").await;
+    world.until("job", first[0]["metadata"]["name"].as_str().unwrap(), "was cleared away", is_gone).await;
+    world.kubectl(&["delete", "psvc", "gated"]).await;
 }
 
 /// Drift of each kind.

@@ -82,6 +82,18 @@ impl World {
         until(&format!("{}: {kind} {name} {what}", self.namespace), async || Some(self.get(kind, name).await).filter(&wanted)).await
     }
 
+    /// Waits until the service has so many objects of a kind.
+    pub async fn until_children(&self, kind: &str, service: &str, count: usize) -> Vec<Value> {
+        let what = format!("{}: {service} had {count} of {kind}", self.namespace);
+        until(&what, async || Some(self.children(kind, service).await).filter(|found| found.len() == count)).await
+    }
+
+    /// The operator is killed, and another one begins.
+    pub async fn killed(self) -> Self {
+        self.operator.end("KILL").await;
+        Self::of(self.scenario).await
+    }
+
     /// Waits for a phase of a service at its present generation.
     pub async fn phase(&self, name: &str, phase: &str) -> Value {
         let settled = |service: &Value| {

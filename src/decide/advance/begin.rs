@@ -4,7 +4,7 @@ use super::{Advanced, Input, deadline};
 use crate::api::analysis_state::SignalMemory;
 use crate::api::status::{Cause, CauseReason, Memory, Moment, Progress, Stage};
 use crate::decide::Event;
-use crate::decide::gates;
+use crate::decide::{gates, memory};
 
 /// After the memory was lost: a revision beside stable that has pods and is not about to be rolled out is taken back like any candidate, in the
 /// capacity guard's order. One that the spec asks for begins its rollout anew with the pods that it has.
@@ -56,7 +56,9 @@ pub fn begin(input: &Input<'_>, state: &mut Advanced) {
     state.events.push(Event::normal("RolloutStarted", format!("{revision} is rolled out beside {stable}, attempt {attempt}")));
     // Where nothing serves nothing can be watched, and nothing has to be: the next pods are the new revision's.
     let empty = input.plan.replicas == 0;
-    let entered = if gates::before_the_start(input.plan, false, input.now) {
+    // After the memory was lost, a revision that has pods is past its start, whatever was waited for there.
+    let under_way = memory::lost(input.snapshot, &state.memory) && input.facts.ready(revision) > 0;
+    let entered = if !under_way && gates::before_the_start(input.plan, false, input.now) {
         Stage::Gated
     } else if empty {
         Stage::Draining

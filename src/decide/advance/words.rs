@@ -180,3 +180,9 @@ fn because(input: &Input<'_>, revision: &str) -> String {
     let why = refused.or_else(|| signals::why_not_ready(&pods, revision, input.now));
     why.map(|why| format!(": {why}")).unwrap_or_default()
 }
+
+/// Why the first revision was not let through, and how to try it again: nothing does that by itself.
+pub fn tried_again(why: &str, progress: &Progress) -> String {
+    let Progress { revision, attempt, .. } = progress;
+    format!("{why}; to try again: spec.control.retry: {{revision: {revision}, attempt: {}}}", attempt + 1)
+}

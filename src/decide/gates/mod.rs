@@ -9,6 +9,7 @@
 
 mod dependency;
 mod hours;
+pub mod job;
 
 use std::collections::BTreeSet;
 
@@ -22,7 +23,7 @@ use super::plan::{Plan, Refusal};
 use super::snapshot::Snapshot;
 use crate::api::ProductionServiceSpec;
 use crate::api::control::Control;
-use crate::api::gates::{Approval, Gate, GateAt, GateState, GateStatus, OnDeadline};
+use crate::api::gates::{Approval, ApprovalGate, Gate, GateAt, GateState, GateStatus, JobGate, OnDeadline};
 use crate::api::status::{Moment, Progress, Stage};
 
 /// Seconds that a gate may wait where the spec does not say.
@@ -39,8 +40,25 @@ pub struct Gates {
     pub hours: Hours,
 }
 
+impl Gates {
+    /// Whether there is a gate that makes a Job.
+    #[must_use]
+    pub fn have_jobs(&self) -> bool {
+        self.gates.iter().any(|gate| matches!(gate.kind, GateKind::Job(_)))
+    }
+
+    /// What the Job of a gate shall be.
+    #[must_use]
+    pub fn job(&self, name: &str) -> Option<&JobGate> {
+        self.gates.iter().find(|gate| gate.name == name).and_then(|gate| match &gate.kind {
+            GateKind::Job(job) => Some(&**job),
+            _ => None,
+        })
+    }
+}
+
 /// A gate with its defaults filled in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PlannedGate {
     /// Its name.
     pub name: String,
@@ -55,7 +73,7 @@ pub struct PlannedGate {
 }
 
 /// What a gate waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum GateKind {
     /// So many people's consent.
     Approval {
@@ -69,6 +87,8 @@ pub enum GateKind {
         /// The version, at least; `None`: any.
         at_least: Option<String>,
     },
+    /// A Job that succeeds.
+    Job(Box<JobGate>),
 }
 
 /// How a gate stands at this moment.
@@ -78,6 +98,10 @@ pub enum Standing {
     Waiting(String),
     /// It is open, and why.
     Open(String),
+    /// It will never let this rollout through, and why.
+    Closed(String),
+    /// It can never be known how it ended, and why.
+    Unknown(String),
 }
 
 /// What stands between a rollout and its next move forward.
@@ -110,7 +134,8 @@ pub fn planned(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Gat
 }
 
 fn planned_gate(gate: &Gate) -> Option<PlannedGate> {
-    let kind = GateKind::Approval { count: gate.approval.as_ref()?.count.unwrap_or(1) };
+    let approval = |approval: &ApprovalGate| GateKind::Approval { count: approval.count.unwrap_or(1) };
+    let kind = gate.approval.as_ref().map(approval).or_else(|| gate.job.clone().map(|job| GateKind::Job(Box::new(job))))?;
     Some(PlannedGate {
         name: gate.name.clone(),
         at: gate.at,
@@ -157,19 +182,26 @@ pub fn pass(plan: &Plan, snapshot: &Snapshot, progress: &mut Progress, to: i32, 
     let mut passage = Passage::default();
     let from = if progress.stage == Stage::Gated { -1 } else { progress.step };
     let closed = plan.gates.hours.closed(now).filter(|_| !first);
+    let begins = wants && closed.is_none();
     for gate in plan.gates.gates.iter().filter(|gate| (from + 1..=to).contains(&place(plan, gate))) {
         let reached = progress.gates.iter().any(|status| status.name == gate.name);
         if !reached {
             passage.barred = true;
-            if !wants || closed.is_some() {
+            if !begins {
                 break;
             }
             let deadline = now + i64::from(gate.deadline_seconds).seconds();
-            let (since, deadline) = (Moment(now), Moment(deadline));
-            progress.gates.push(GateStatus { name: gate.name.clone(), state: GateState::Waiting, since, deadline, message: String::new() });
+            progress.gates.push(GateStatus {
+                name: gate.name.clone(),
+                state: GateState::Waiting,
+                since: Moment(now),
+                deadline: Moment(deadline),
+                message: String::new(),
+                job: None,
+            });
             passage.events.push(Event::normal("GateReached", format!("{} is at gate {}", progress.revision, gate.name)));
         }
-        if !look(gate, snapshot, progress, &mut passage, now) {
+        if !look(&About { plan, snapshot, begins, now }, gate, progress, &mut passage) {
             break;
         }
         passage.barred = false;
@@ -182,41 +214,59 @@ pub fn pass(plan: &Plan, snapshot: &Snapshot, progress: &mut Progress, to: i32, 
     passage
 }
 
+/// What a gate is looked at with.
+struct About<'a> {
+    plan: &'a Plan,
+    snapshot: &'a Snapshot,
+    /// What is not under way may begin.
+    begins: bool,
+    now: Timestamp,
+}
+
 /// Looks at a gate that was reached. Whether it is open.
-fn look(gate: &PlannedGate, snapshot: &Snapshot, progress: &mut Progress, passage: &mut Passage, now: Timestamp) -> bool {
+fn look(about: &About<'_>, gate: &PlannedGate, progress: &mut Progress, passage: &mut Passage) -> bool {
+    let (snapshot, now) = (about.snapshot, about.now);
     let Some(index) = progress.gates.iter().position(|status| status.name == gate.name) else { return false };
-    if progress.gates[index].state == GateState::Waiting {
+    let mut status = progress.gates[index].clone();
+    if status.state == GateState::Waiting {
         let standing = match &gate.kind {
             GateKind::Approval { count } => approval(gate, *count, progress),
             GateKind::Dependency { service, at_least } => dependency::standing(service, at_least.as_deref(), snapshot),
+            GateKind::Job(job) => job::standing(about, progress, job, &mut status),
         };
-        let status = &mut progress.gates[index];
-        match standing {
+        (status.state, status.message) = match standing {
             Standing::Open(why) => {
-                status.state = GateState::Open;
                 passage.events.push(Event::normal("GateOpened", format!("gate {} is open: {why}", gate.name)));
-                status.message = why;
+                (GateState::Open, why)
             }
-            Standing::Waiting(what) => status.message = what,
-        }
+            Standing::Waiting(what) => (GateState::Waiting, what),
+            Standing::Closed(why) => (GateState::Closed, why),
+            Standing::Unknown(why) => (GateState::Unknown, why),
+        };
     }
-    let status = &mut progress.gates[index];
-    if status.state == GateState::Open {
-        return true;
+    if now >= status.deadline.0
+        && matches!(status.state, GateState::Waiting | GateState::Unknown)
+        && gate.on_deadline == OnDeadline::RollBack
+    {
+        status.state = GateState::Closed;
+        status.message = format!("{}; its {} s are over", status.message, gate.deadline_seconds);
     }
-    passage.barred = true;
     let until = status.deadline.0;
     let waits = format!("gate {}: {}", gate.name, status.message);
-    if now < until {
-        passage.sentence = Some(format!("{waits}; waiting until {}", until.strftime("%F %H:%M:%S UTC")));
-        passage.wakes.push(until);
-    } else if gate.on_deadline == OnDeadline::Hold {
-        passage.sentence = Some(format!("{waits}; its {} s are over, and it holds", gate.deadline_seconds));
-    } else {
-        status.state = GateState::Closed;
-        passage.closed = Some(format!("{waits}; its {} s are over", gate.deadline_seconds));
+    passage.barred = status.state != GateState::Open;
+    match status.state {
+        GateState::Open => {}
+        GateState::Closed => passage.closed = Some(waits),
+        GateState::Waiting | GateState::Unknown if now < until => {
+            passage.sentence = Some(format!("{waits}; waiting until {}", until.strftime("%F %H:%M:%S UTC")));
+            passage.wakes.push(until);
+        }
+        GateState::Waiting | GateState::Unknown => {
+            passage.sentence = Some(format!("{waits}; its {} s are over, and it holds", gate.deadline_seconds));
+        }
     }
-    false
+    progress.gates[index] = status;
+    !passage.barred
 }
 
 fn approval(gate: &PlannedGate, count: i32, progress: &Progress) -> Standing {

@@ -8,6 +8,7 @@ pub mod config;
 mod container;
 pub mod deployment;
 pub mod disruption_budget;
+pub mod job;
 pub mod matching;
 pub mod network_policy;
 pub mod ownership;
@@ -84,6 +85,10 @@ pub fn all(plan: &Plan, snapshot: &Snapshot, target: &Target) -> BTreeMap<Object
     if let Some(network) = plan.spec.network.as_ref().filter(|network| network.policy == Some(Policy::Isolated)) {
         let policy = network_policy::network_policy(plan, network, &serving, &snapshot.operator_namespace);
         wanted.insert(ObjectKey::new(Kind::NetworkPolicy, &plan.name), policy);
+        if plan.gates.have_jobs() {
+            let policy = network_policy::of_jobs(plan, network);
+            wanted.insert(ObjectKey::new(Kind::NetworkPolicy, network_policy::jobs_name(&plan.name)), policy);
+        }
     }
     if let Some(service) = service::service(plan, &serving, &target.front) {
         wanted.insert(ObjectKey::new(Kind::Service, &plan.name), service);
@@ -106,6 +111,18 @@ pub fn all(plan: &Plan, snapshot: &Snapshot, target: &Target) -> BTreeMap<Object
     }
     if let Some(scaling) = &plan.spec.scaling {
         wanted.insert(ObjectKey::new(Kind::HorizontalPodAutoscaler, &plan.name), autoscaler::autoscaler(plan, scaling));
+    }
+    // A Job that exists is never changed.
+    for (key, child) in snapshot.children.iter().filter(|(key, child)| key.kind == Kind::Job && job::is_kept(child, target)) {
+        wanted.insert(key.clone(), child.body.clone());
+    }
+    for ordered in &target.jobs {
+        let key = ObjectKey::new(Kind::Job, &ordered.name);
+        if let Some(record) = record_of(&ordered.revision).filter(|_| !wanted.contains_key(&key))
+            && let Some(made) = job::job(plan, ordered, &record.pod_template)
+        {
+            wanted.insert(key, made);
+        }
     }
     wanted
 }

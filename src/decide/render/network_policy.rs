@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::ownership::{Owner, selector};
+use super::ownership::{GATES_OF, Owner, selector};
 use crate::api::network::Network;
 use crate::api::pod::{Port, Protocol};
 use crate::decide::plan::{Plan, metrics_of};
@@ -15,7 +15,7 @@ use crate::decide::snapshot::{Kind, ObjectKey};
 /// In: its own pods; the operator where it reads metrics; the namespace of the Gateway that it is exposed by; who is allowed. Out: its own pods, DNS, and what is allowed.
 #[must_use]
 pub fn network_policy(plan: &Plan, network: &Network, serving: &[&[Port]], operator_namespace: &str) -> Value {
-    let own_pods = json!({"podSelector": {"matchLabels": selector(&plan.name, None)}});
+    let own_pods = own_pods(plan);
     let every_port = service_ports(serving);
     let operator = plan.metrics.as_ref().filter(|metrics| metrics.provider.is_none()).map(|metrics| {
         // Each revision answers where its own ports are, for as long as it is compared.
@@ -37,24 +37,51 @@ pub fn network_policy(plan: &Plan, network: &Network, serving: &[&[Port]], opera
         let peer = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}});
         rule("from", &[peer], &of_number(&every_port, route.port))
     });
-    let dns = network.dns.unwrap_or(true).then(|| {
-        let port = |protocol| json!({"port": 53, "protocol": protocol});
-        json!({"ports": [port(Protocol::Udp), port(Protocol::Tcp)]})
-    });
-    let allowed_out = network.allow_to.iter().map(|target| {
-        let ports: Vec<Value> = target.port.iter().map(|port| json!({"port": port, "protocol": Protocol::Tcp})).collect();
-        rule("to", &[peer(target.service.as_ref(), target.namespace_labels.as_ref(), target.cidr.as_ref())], &ports)
-    });
-    let ingress: Vec<Value> =
-        std::iter::once(rule("from", std::slice::from_ref(&own_pods), &[])).chain(operator).chain(gateway).chain(allowed_in).collect();
-    let egress: Vec<Value> = std::iter::once(rule("to", &[own_pods], &[])).chain(dns).chain(allowed_out).collect();
+    // The pods of its gates may test it.
+    let gates = plan.gates.have_jobs().then(|| json!({"podSelector": {"matchLabels": {GATES_OF: plan.name}}}));
+    let inside: Vec<Value> = std::iter::once(own_pods).chain(gates).collect();
+    let ingress: Vec<Value> = std::iter::once(rule("from", &inside, &[])).chain(operator).chain(gateway).chain(allowed_in).collect();
     let body = json!({"spec": {
         "podSelector": {"matchLabels": selector(&plan.name, None)},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": ingress,
-        "egress": egress,
+        "egress": egress(plan, network),
     }});
     Owner::of(plan).object(&ObjectKey::new(Kind::NetworkPolicy, &plan.name), None, body)
+}
+
+/// The policy of the pods of an isolated service's gates: out as the service itself, in nobody.
+#[must_use]
+pub fn of_jobs(plan: &Plan, network: &Network) -> Value {
+    let body = json!({"spec": {
+        "podSelector": {"matchLabels": {GATES_OF: plan.name}},
+        "policyTypes": ["Ingress", "Egress"],
+        "egress": egress(plan, network),
+    }});
+    Owner::of(plan).object(&ObjectKey::new(Kind::NetworkPolicy, jobs_name(&plan.name)), None, body)
+}
+
+/// Name of that policy.
+#[must_use]
+pub fn jobs_name(service: &str) -> String {
+    format!("{service}-gates")
+}
+
+/// Where the pods of a service may connect to: to each other, to DNS, and to what is allowed.
+fn egress(plan: &Plan, network: &Network) -> Vec<Value> {
+    let dns = network.dns.unwrap_or(true).then(|| {
+        let port = |protocol| json!({"port": 53, "protocol": protocol});
+        json!({"ports": [port(Protocol::Udp), port(Protocol::Tcp)]})
+    });
+    let allowed = network.allow_to.iter().map(|target| {
+        let ports: Vec<Value> = target.port.iter().map(|port| json!({"port": port, "protocol": Protocol::Tcp})).collect();
+        rule("to", &[peer(target.service.as_ref(), target.namespace_labels.as_ref(), target.cidr.as_ref())], &ports)
+    });
+    std::iter::once(rule("to", &[own_pods(plan)], &[])).chain(dns).chain(allowed).collect()
+}
+
+fn own_pods(plan: &Plan) -> Value {
+    json!({"podSelector": {"matchLabels": selector(&plan.name, None)}})
 }
 
 /// A rule for these peers; no ports: every port.

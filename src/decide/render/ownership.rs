@@ -17,6 +17,12 @@ use crate::decide::snapshot::{Child, Kind, ObjectKey};
 pub const SERVICE: &str = "plimsoll.dev/service";
 /// Label: the revision that the object belongs to.
 pub const REVISION: &str = "plimsoll.dev/revision";
+/// Label of a Job: the rollout that it belongs to.
+pub const ROLLOUT: &str = "plimsoll.dev/rollout";
+/// Label of a Job: the gate that it belongs to.
+pub const GATE: &str = "plimsoll.dev/gate";
+/// Label of a Job's pods: the service whose gate they are. They do not carry [`SERVICE`]: nothing that selects the service's pods means them.
+pub const GATES_OF: &str = "plimsoll.dev/gates-of";
 /// Annotation: uid of the service that the object belongs to although it must not be deleted with it.
 pub const OWNER_UID: &str = "plimsoll.dev/owner-uid";
 /// Annotation: uid or name of the service that a foreign object is handed over to.

@@ -31,8 +31,25 @@ pub struct Target {
     pub services: BTreeSet<String>,
     /// The revision that the preview Service selects, if there is one.
     pub preview: Option<String>,
+    /// Jobs of gates that shall be made if they do not exist.
+    pub jobs: Vec<OrderedJob>,
+    /// Rollouts whose Jobs are kept.
+    pub rollouts: BTreeSet<String>,
     /// Revisions that take traffic, for `status.selector`: the autoscaler counts their pods.
     pub routed: Vec<String>,
+}
+
+/// A Job that status orders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderedJob {
+    /// Its name.
+    pub name: String,
+    /// The gate that waits for it.
+    pub gate: String,
+    /// The revision that it is like.
+    pub revision: String,
+    /// The rollout that it belongs to.
+    pub rollout: String,
 }
 
 /// What the front Service selects.

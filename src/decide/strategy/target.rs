@@ -5,7 +5,8 @@
 
 use jiff::{Timestamp, ToSpan as _};
 
-use super::{Front, Target, shares};
+use super::{Front, OrderedJob, Target, shares};
+use crate::api::gates::GateState;
 use crate::api::status::{CauseReason, Memory, Progress, Quarantined, Stage};
 use crate::decide::facts::{Deployed, Facts};
 use crate::decide::plan::Plan;
@@ -35,7 +36,27 @@ pub fn target(plan: &Plan, memory: &Memory, quarantined: &[Quarantined], facts: 
     }
     target.quarantined = quarantined.to_vec();
     target.records = target.replicas.keys().cloned().chain(quarantined.iter().map(|entry| entry.revision.clone())).collect();
+    target.jobs = memory.progress.as_ref().map(ordered_jobs).unwrap_or_default();
+    // A Job before the first pod needs the configuration in the record as that pod will.
+    let with_jobs = memory.progress.iter().filter(|progress| progress.gates.iter().any(|gate| gate.job.is_some()));
+    target.records.extend(with_jobs.map(|progress| progress.revision.clone()));
+    target.rollouts = memory.progress.iter().map(|progress| &progress.id).chain(memory.last.iter().map(|last| &last.id)).cloned().collect();
     target
+}
+
+/// Jobs that a rollout that goes forward has ordered, and not yet seen.
+fn ordered_jobs(progress: &Progress) -> Vec<OrderedJob> {
+    let forward = matches!(progress.stage, Stage::Gated | Stage::Shifting | Stage::Soaking) && progress.cause.is_none();
+    let waiting = progress.gates.iter().filter(|gate| forward && gate.state == GateState::Waiting);
+    let ordered = waiting.filter_map(|gate| Some((&gate.name, gate.job.as_ref().filter(|job| job.uid.is_none())?)));
+    ordered
+        .map(|(gate, job)| OrderedJob {
+            name: job.name.clone(),
+            gate: gate.clone(),
+            revision: progress.revision.clone(),
+            rollout: progress.id.clone(),
+        })
+        .collect()
 }
 
 fn only(plan: &Plan, revision: &str, facts: &Facts) -> Target {

@@ -67,6 +67,7 @@ impl Auditor {
             self.violated(now, "2 never route to nothing", describe(write));
         }
         self.drained(now, write, (before, &after), needed, memory);
+        self.job_made(now, write, cluster);
         if let Write::Create { key, body } | Write::Apply { key, body, .. } = write
             && key.kind == Kind::Deployment
         {
@@ -131,6 +132,6 @@ impl Auditor {
     }
 }
 
-fn describe(write: &Write) -> String {
+pub(super) fn describe(write: &Write) -> String {
     write.key().map_or_else(|| "the scale".to_owned(), ToString::to_string)
 }

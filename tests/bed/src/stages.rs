@@ -10,7 +10,7 @@ pub const BEHAVIOUR_KEY: &str = "bed.plimsoll.dev/behaviour";
 pub const DELAY_KEY: &str = "bed.plimsoll.dev/delay";
 
 /// Every behaviour that a pod can ask for.
-pub const BEHAVIOURS: [&str; 8] = [
+pub const BEHAVIOURS: [&str; 10] = [
     "slow-ready",
     "ready-then-not",
     "never-ready",
@@ -19,6 +19,8 @@ pub const BEHAVIOURS: [&str; 8] = [
     "image-pull-backoff",
     "config-error-nonroot",
     "config-error-named-user",
+    "job-fails",
+    "job-runs-on",
 ];
 
 /// Those that never come to the ordinary readiness.
@@ -30,7 +32,9 @@ const WAITING: &str = ".status.containerStatuses.[0].state.waiting.reason";
 /// The stages of all pods, as documents of kwok's configuration.
 #[must_use]
 pub fn pods() -> String {
-    let pending = || expression(".status.phase", "In", &["Pending"]);
+    let in_phase = |phase| expression(".status.phase", "In", &[phase]);
+    let of_a_job = || expression(".metadata.ownerReferences.[].kind", "In", &["Job"]);
+    let pending = || in_phase("Pending");
     let new = || expression(".status.containerStatuses", "DoesNotExist", &[]);
     let running = || expression(".status.containerStatuses.[0].state.running", "Exists", &[]);
     let waiting = |reason| expression(WAITING, "In", &[reason]);
@@ -64,11 +68,9 @@ pub fn pods() -> String {
         Stage::new("pod-pull-back-off", vec![pulling(), waiting("ErrImagePull")]).after(2_000).status(&waits(PULL_BACK_OFF)),
         Stage::new("pod-pull-again", vec![pulling(), waiting("ImagePullBackOff")]).after(10_000).status(&waits(PULL_ERROR)),
         Stage::new("pod-config-error", vec![configured_wrong(), pending(), new()]).status(&waits(CONFIG_ERROR)),
-        Stage::new(
-            "pod-job-complete",
-            vec![expression(".status.phase", "In", &["Running"]), expression(".metadata.ownerReferences.[].kind", "In", &["Job"])],
-        )
-        .status(COMPLETE),
+        Stage::new("pod-job-complete", vec![does_not_ask_for(&["job-fails", "job-runs-on"]), in_phase("Running"), of_a_job()])
+            .status(COMPLETE),
+        Stage::new("pod-job-failed", vec![asks_for(&["job-fails"]), in_phase("Running"), of_a_job()]).status(FAILED),
     ];
     let mut documents: Vec<String> = stages.into_iter().map(|stage| stage.document().to_string()).collect();
     let deleted = [expression(".metadata.deletionTimestamp", "Exists", &[])];
@@ -268,6 +270,21 @@ containerStatuses:
   started: false
   restartCount: 0
   state: { terminated: { exitCode: 0, reason: Completed, startedAt: {{ $now | Quote }}, finishedAt: {{ $now | Quote }} } }
+{{ end }}
+";
+
+/// With the end of its log as the message: what the kubelet takes where the policy is `FallbackToLogsOnError`.
+const FAILED: &str = r"
+phase: Failed
+containerStatuses:
+{{ range .spec.containers }}
+- name: {{ .name | Quote }}
+  image: {{ .image | Quote }}
+  imageID: {{ .image | Quote }}
+  ready: false
+  started: false
+  restartCount: 0
+  state: { terminated: { exitCode: 3, reason: Error, message: 'connecting to the database: no such table', startedAt: {{ $now | Quote }}, finishedAt: {{ $now | Quote }} } }
 {{ end }}
 ";
 

@@ -87,6 +87,7 @@ pub struct BlueGreen {
 /// A little traffic first, then more.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::MATCH)]
 pub struct Canary {
     /// What divides the traffic.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,6 +97,39 @@ pub struct Canary {
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = rules::STEPS)]
     pub steps: Vec<Step>,
+    /// Requests that the new revision gets whatever the step's weight, from its first ready pod on until it is promoted or taken back: those of
+    /// testers. Any of the entries will do. For `router: gatewayApi`. Default: none.
+    #[serde(rename = "match", default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "atomic"))]
+    pub matches: Vec<RequestMatch>,
+}
+
+/// Requests by what they carry. Set exactly one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "(has(self.header) ? 1 : 0) + (has(self.cookie) ? 1 : 0) + (has(self.query) ? 1 : 0) == 1",
+    "message": "a request is known by one of header, cookie and query: set exactly one, and more entries for more",
+}]))]
+pub enum RequestMatch {
+    /// A header, in whatever case its name is written.
+    Header(Named),
+    /// A cookie. HTTP only; the Gateway has to support headers by regular expression, which is checked by sending requests, not by its word.
+    Cookie(Named),
+    /// A parameter of the query. HTTP only.
+    Query(Named),
+}
+
+/// A name and the value that it has to have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Named {
+    /// The name.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_-]+$"))]
+    pub name: String,
+    /// The whole value, as it is sent.
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[A-Za-z0-9._~-]+$"))]
+    pub exact: String,
 }
 
 /// What divides the traffic between two revisions. `none`: nothing but the front Service over the pods of both, so the share is the ratio of

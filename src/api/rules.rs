@@ -127,6 +127,12 @@ pub const BAKE_CONTROL: Said = (
     "analysis.bakeControlPercent is the share that a router leaves to the stable revision in the bake: add strategy.canary.router, or remove it",
 );
 
+/// Only a router looks at requests.
+pub const MATCH: Said = (
+    "!has(self.match) || has(self.router) && self.router == 'gatewayApi'",
+    "match is for a router, which sees each request: add router: gatewayApi and expose, or remove match",
+);
+
 /// A gate is one thing.
 pub const GATE: Said = ("has(self.approval) != has(self.job)", "a gate waits for one thing: set exactly one of approval and job");
 

@@ -247,6 +247,7 @@ fn settled(plan: &Plan) -> Target {
         front: Front::One(plan.revision.clone()),
         weights: if plan.is_weighted() { [(plan.revision.clone(), 100)].into() } else { BTreeMap::new() },
         services: plan.is_weighted().then(|| plan.revision.clone()).into_iter().collect(),
+        matched: None,
         jobs: Vec::new(),
         rollouts: BTreeSet::new(),
         routed: vec![plan.revision.clone()],

@@ -44,6 +44,9 @@ pub fn deal(seed: u64, mode: Mode) -> Result<Scenario, String> {
         events.extend(healing.into_iter().map(|action| json!({"at": at, "do": action})));
     }
     let jobs = gates(&mut Random::new(seed, 4), &mut service, &mut events);
+    if Random::new(seed, 5).happens(0.3) && service["rollout"]["strategy"]["canary"]["router"] == "gatewayApi" {
+        service["rollout"]["strategy"]["canary"]["match"] = json!([{"header": {"name": "x-canary", "exact": "always"}}]);
+    }
     let scenario = json!({
         "description": format!("seed {seed}"),
         "jobs": jobs,

@@ -21,6 +21,8 @@ const LAG: SignedDuration = SignedDuration::from_millis(300);
 pub(super) struct Gateway {
     /// Weights by Service that users meet; empty before the first route.
     in_force: BTreeMap<String, i64>,
+    /// The Service that the requests of testers go to.
+    testers: Option<String>,
     /// The generation of the route that is in force, and the one that is on its way, with its time.
     seen: Option<i64>,
     coming: Option<(i64, Timestamp)>,
@@ -32,6 +34,11 @@ impl Gateway {
     /// The controller does nothing until then.
     pub(super) const fn stop(&mut self, until: Timestamp) {
         self.stopped = Some(until);
+    }
+
+    /// The Service that the requests of testers go to now, if there is one.
+    pub(super) fn testers(&self) -> Option<&String> {
+        self.testers.as_ref()
     }
 
     /// When something happens next.
@@ -54,6 +61,7 @@ impl Gateway {
             return;
         }
         (self.coming, self.seen, self.in_force) = (None, Some(generation), weights(body));
+        self.testers = body["spec"]["rules"][1]["backendRefs"][0]["name"].as_str().map(str::to_owned);
         let resolved = self.in_force.keys().all(|name| cluster.objects().contains_key(&ObjectKey::new(Kind::Service, name)));
         cluster.edit(&key, now, |body| {
             let condition = |kind: &str, holds: bool| {

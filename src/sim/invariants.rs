@@ -337,6 +337,8 @@ impl Auditor {
             memory.stable.iter().chain(candidate).any(|revision| workloads.ready(revision) > 0)
         });
         self.routed.extend(taking.iter().map(|pod| (pod.owner.clone(), now)));
+        // A revision's Service has the name of its Deployment.
+        self.routed.extend(workloads.gateway.testers().map(|name| (name.clone(), now)));
         let versions: BTreeSet<_> = taking.iter().map(|pod| &pod.shown.state.revision).collect();
         let on = memory.is_some_and(|memory| memory.progress.is_some());
         if versions.len() > 1 && on && self.switching && expected::blue_green(&service.spec).is_some() {

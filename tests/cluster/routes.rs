@@ -48,9 +48,16 @@ fn condition(service: &Value, kind: &str) -> (String, String) {
 
 /// Sends one request to the host through Envoy; the version that answered.
 async fn ask(bed: &Bed, host: &str) -> Result<String, String> {
+    ask_for(bed, host, "/", None).await
+}
+
+/// The same, for a path with its query, and with a header.
+async fn ask_for(bed: &Bed, host: &str, path: &str, header: Option<(&str, &str)>) -> Result<String, String> {
     let address = &bed.gateway().unwrap().address;
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
-    let answer = client.get(format!("http://{address}/")).header("Host", host).send().await.map_err(|error| error.to_string())?;
+    let request = client.get(format!("http://{address}{path}")).header("Host", host);
+    let request = header.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+    let answer = request.send().await.map_err(|error| error.to_string())?;
     match answer.headers().get("x-version") {
         Some(version) if answer.status().is_success() => Ok(version.to_str().unwrap().to_owned()),
         _ => Err(answer.status().to_string()),
@@ -103,6 +110,66 @@ async fn requests_are_divided_as_asked_and_a_good_version_gets_all_of_them() {
     world.until("deployment", &format!("shop-{old}"), "was scaled to 0", |deployment| deployment["spec"]["replicas"] == 0).await;
     if host::is_root() {
         assert_eq!(ask(world.bed, host).await.as_deref(), Ok("2"));
+    }
+}
+
+#[tokio::test]
+async fn testers_get_the_candidate_by_header_cookie_and_query_until_it_goes_back() {
+    let (world, host) = (World::new("routes-match").await, "routes-match.example.com");
+    let mut strategy = steps(&[1]);
+    strategy["canary"]["steps"][0]["soakSeconds"] = 600.into();
+    strategy["canary"]["match"] = json!([
+        {"header": {"name": "X-Canary", "exact": "always"}},
+        {"cookie": {"name": "canary", "exact": "v2.0"}},
+        {"query": {"name": "canary", "exact": "yes"}},
+    ]);
+    let spec = |tag: &str| {
+        let mut spec = routed(tag, "routes-match", strategy.clone());
+        spec["expose"]["rules"] = json!([{"path": "/v1"}, {"path": "/v2"}]);
+        spec
+    };
+    world.service("shop", &spec("1")).await;
+    world.phase("shop", "Stable").await;
+    let route = world.get("httproute", "shop").await;
+    assert_eq!(route["spec"]["rules"].as_array().unwrap().len(), 1, "nobody is tested: {route:#}");
+    world.service("shop", &spec("2")).await;
+    let soaks = |service: &Value| service["status"]["rollout"]["progress"]["stage"] == "Soaking";
+    let service = world.until("psvc", "shop", "soaked", soaks).await;
+    let revision = service["status"]["candidate"]["revision"].as_str().unwrap();
+    if host::is_root() {
+        let cases = [
+            ("/v1", Some(("x-canary", "always"))),
+            ("/v2/orders", Some(("X-CANARY", "always"))),
+            ("/v1", Some(("cookie", "canary=v2.0"))),
+            ("/v1", Some(("cookie", "session=abc; canary=v2.0; theme=dark"))),
+            ("/v2?canary=yes", None),
+            ("/v1/orders?page=2&canary=yes", None),
+        ];
+        for (path, header) in cases {
+            for _ in 0..10 {
+                assert_eq!(ask_for(world.bed, host, path, header).await.as_deref(), Ok("2"), "{path} {header:?}");
+            }
+        }
+        let others = [
+            ("/v1", Some(("x-canary", "sometimes"))),
+            ("/v1", Some(("cookie", "other-canary=v2.0"))),
+            ("/v1", Some(("cookie", "canary=v2x0"))),
+            ("/v1?canary=no", None),
+        ];
+        for (path, header) in others {
+            let mut old = 0;
+            for _ in 0..10 {
+                old += u32::from(ask_for(world.bed, host, path, header).await.as_deref() == Ok("1"));
+            }
+            assert!(old >= 5, "{path} {header:?}: only {old} of 10 went to the stable version");
+        }
+        assert!(ask_for(world.bed, host, "/", Some(("x-canary", "always"))).await.is_err(), "a path that is not exposed");
+    }
+    world.patch("shop", &json!({"spec": {"control": {"abort": revision}}})).await;
+    world.phase("shop", "RolledBack").await;
+    world.until("httproute", "shop", "knew no testers", |route| route["spec"]["rules"].as_array().is_some_and(|rules| rules.len() == 1)).await;
+    if host::is_root() {
+        assert_eq!(ask_for(world.bed, host, "/v1", Some(("x-canary", "always"))).await.as_deref(), Ok("1"));
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Target {
     /// Percent of the requests that a router shall give each revision, those that get none included. Empty where nothing divides them: a route, if
     /// there is one, leads to the front Service then.
     pub weights: BTreeMap<String, i32>,
+    /// The revision that a router shall give the requests of testers, whatever its weight.
+    pub matched: Option<String>,
     /// Revisions that have a Service of their own, which a router names.
     pub services: BTreeSet<String>,
     /// The revision that the preview Service selects, if there is one.

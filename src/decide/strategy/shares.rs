@@ -12,6 +12,7 @@ use super::target::enough_to_go_back;
 use crate::api::status::{Memory, Progress, Stage};
 use crate::decide::facts::Facts;
 use crate::decide::plan::Plan;
+use crate::decide::traffic::Routed;
 
 /// Percent by revision while nothing is rolled out: everything to `stable`, as soon as its Service is seen to lead anywhere.
 #[must_use]
@@ -104,23 +105,30 @@ pub fn in_force(progress: &Progress, facts: &Facts) -> bool {
 #[must_use]
 pub fn needed(plan: &Plan, revision: &str, facts: &Facts) -> Option<i32> {
     let route = facts.route.as_ref().filter(|route| route.unreported.is_none())?;
-    Some((route.weights.get(revision)? * plan.replicas + 99) / 100)
+    let share = (route.weights.get(revision)? * plan.replicas + 99) / 100;
+    Some(share.max(i32::from(route.leads_to(revision))))
 }
 
 /// Everything is seen to go to this revision.
 #[must_use]
 pub fn is_alone(plan: &Plan, revision: &str, facts: &Facts) -> bool {
-    !plan.is_weighted() || facts.route.as_ref().is_some_and(|route| route.reports(revision, 100))
+    let only = |route: &Routed| route.reports(revision, 100) && route.matched.as_deref().is_none_or(|matched| matched == revision);
+    !plan.is_weighted() || facts.route.as_ref().is_some_and(only)
 }
 
 /// Revisions that got nothing more to do, and that the router may still send requests to.
 #[must_use]
 pub fn lingers(plan: &Plan, revision: &str, facts: &Facts) -> bool {
-    plan.is_weighted()
-        && facts
-            .route
-            .as_ref()
-            .is_some_and(|route| route.weights.get(revision).is_some_and(|weight| *weight > 0 || route.unreported.is_some()))
+    let may = |route: &Routed| route.leads_to(revision) || route.unreported.is_some() && route.weights.contains_key(revision);
+    plan.is_weighted() && facts.route.as_ref().is_some_and(may)
+}
+
+/// The candidate that gets the requests of testers whatever its weight: once there is somebody to answer them, and while it may go forward.
+#[must_use]
+pub fn matched(plan: &Plan, progress: &Progress, facts: &Facts) -> Option<String> {
+    let forward = matches!(progress.stage, Stage::Shifting | Stage::Soaking | Stage::Baking) && progress.cause.is_none();
+    let asked = plan.route.as_ref().is_some_and(|route| !route.matches.is_empty());
+    (forward && asked && facts.reachable(&progress.revision) > 0).then(|| progress.revision.clone())
 }
 
 /// Revisions whose own Service has to be: whoever gets a weight, or is still named in the route.

@@ -29,6 +29,7 @@ pub fn target(plan: &Plan, memory: &Memory, quarantined: &[Quarantined], facts: 
         (None, None) => Target::default(),
     };
     keep_what_serves(&mut target, plan, facts);
+    target.matched = memory.progress.as_ref().and_then(|progress| shares::matched(plan, progress, facts));
     target.services = shares::served(&target.weights, plan, memory, facts);
     target.stable.clone_from(&memory.stable);
     for revision in &memory.history {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{RoutePlan, Routed};
 use crate::api::expose::RouteProtocol;
+use crate::api::rollout::{Named, RequestMatch};
 use crate::decide::plan::Plan;
 use crate::decide::render::ownership::{Owner, revision_name};
 use crate::decide::snapshot::{Kind, ObjectKey};
@@ -25,9 +26,9 @@ pub const fn kind(protocol: RouteProtocol) -> Kind {
     }
 }
 
-/// The route that gives each revision its percent of the requests; without weights, everything to the front Service.
+/// The route that gives each revision its percent of the requests, and `matched` those that match; without weights, everything to the front Service.
 #[must_use]
-pub fn route(plan: &Plan, route: &RoutePlan, weights: &BTreeMap<String, i32>) -> (ObjectKey, Value) {
+pub fn route(plan: &Plan, route: &RoutePlan, weights: &BTreeMap<String, i32>, matched: Option<&str>) -> (ObjectKey, Value) {
     let backend = |name: &str, weight: i32| json!({"group": "", "kind": "Service", "name": name, "port": route.port, "weight": weight});
     let backends: Vec<Value> = if weights.is_empty() {
         vec![backend(&plan.name, 1)]
@@ -35,22 +36,29 @@ pub fn route(plan: &Plan, route: &RoutePlan, weights: &BTreeMap<String, i32>) ->
         weights.iter().map(|(revision, weight)| backend(&revision_name(&plan.name, revision), *weight)).collect()
     };
     let expose = plan.spec.expose.as_ref();
-    let mut rule = json!({"backendRefs": backends});
-    if let Some(seconds) = expose.and_then(|expose| expose.timeout_seconds) {
-        rule["timeouts"] = json!({"request": format!("{seconds}s")});
-    }
-    let paths = expose.map(|expose| expose.rules.as_slice()).unwrap_or_default();
-    let rules: Vec<Value> = match (route.protocol, paths) {
-        (RouteProtocol::Grpc, _) | (RouteProtocol::Http, []) => vec![rule],
-        (RouteProtocol::Http, paths) => {
-            let of = |path: &str| {
-                let mut rule = rule.clone();
-                rule["matches"] = json!([{"path": {"type": "PathPrefix", "value": path}}]);
-                rule
-            };
-            paths.iter().map(|rule| of(&rule.path)).collect()
+    let timeouts = expose.and_then(|expose| expose.timeout_seconds).map(|seconds| json!({"request": format!("{seconds}s")}));
+    let rule = |matches: Vec<Value>, backends: Vec<Value>| {
+        let mut rule = json!({"backendRefs": backends});
+        if !matches.is_empty() {
+            rule["matches"] = matches.into();
         }
+        if let Some(timeouts) = &timeouts {
+            rule["timeouts"] = timeouts.clone();
+        }
+        rule
     };
+    let paths: Vec<Value> = match (route.protocol, expose) {
+        (RouteProtocol::Http, Some(expose)) => expose.rules.iter().map(|rule| by_path(&rule.path)).collect(),
+        _ => Vec::new(),
+    };
+    // Of several matches the one with more headers or parameters wins, wherever it stands.
+    let of_testers = matched.filter(|_| !weights.is_empty() && !route.matches.is_empty()).map(|revision| {
+        let everywhere = [json!({})];
+        let paths = if paths.is_empty() { everywhere.as_slice() } else { paths.as_slice() };
+        let matches = paths.iter().flat_map(|path| route.matches.iter().map(|request| also(path, request))).collect();
+        rule(matches, vec![backend(&revision_name(&plan.name, revision), 1)])
+    });
+    let rules: Vec<Value> = std::iter::once(rule(paths.clone(), backends)).chain(of_testers).collect();
     let mut parent = json!({"group": GROUP, "kind": "Gateway", "name": route.gateway});
     if let Some(namespace) = &route.gateway_namespace {
         parent["namespace"] = namespace.clone().into();
@@ -67,20 +75,50 @@ pub fn route(plan: &Plan, route: &RoutePlan, weights: &BTreeMap<String, i32>) ->
     (key, body)
 }
 
+fn by_path(path: &str) -> Value {
+    json!({"path": {"type": "PathPrefix", "value": path}})
+}
+
+/// The match of a path with what a request has to carry beside it.
+fn also(path: &Value, request: &RequestMatch) -> Value {
+    let mut both = path.clone();
+    match request {
+        RequestMatch::Header(Named { name, exact }) => both["headers"] = json!([{"type": "Exact", "name": name, "value": exact}]),
+        RequestMatch::Query(Named { name, exact }) => both["queryParams"] = json!([{"type": "Exact", "name": name, "value": exact}]),
+        RequestMatch::Cookie(Named { name, exact }) => {
+            let one_of_them = format!("^(.*;[ ]*)?{name}={}([ ]*;.*)?$", exact.replace('.', "[.]"));
+            both["headers"] = json!([{"type": "RegularExpression", "name": "cookie", "value": one_of_them}]);
+        }
+    }
+    both
+}
+
 /// What a live route of the service shows.
 #[must_use]
 pub fn observed(service: &str, body: &Value) -> Routed {
-    Routed { weights: weights(service, body), unreported: unreported(body) }
+    let matched = rules(body, true).find_map(|rule| revision(service, &rule["backendRefs"][0]));
+    Routed { weights: weights(service, body), matched: matched.map(str::to_owned), unreported: unreported(body) }
+}
+
+/// Rules for requests that carry something of their own, or those for all others.
+fn rules(body: &Value, of_testers: bool) -> impl Iterator<Item = &Value> {
+    let carries = |rule: &&Value| {
+        let mut matches = rule["matches"].as_array().into_iter().flatten();
+        matches.any(|request| request["headers"].is_array() || request["queryParams"].is_array())
+    };
+    body["spec"]["rules"].as_array().into_iter().flatten().filter(move |rule| carries(rule) == of_testers)
+}
+
+fn revision<'a>(service: &str, backend: &'a Value) -> Option<&'a str> {
+    backend["name"].as_str()?.strip_prefix(service)?.strip_prefix('-')
 }
 
 /// The least that any rule gives: a rule that somebody else has changed is no weight of ours.
 fn weights(service: &str, body: &Value) -> BTreeMap<String, i32> {
     let mut found: BTreeMap<String, i32> = BTreeMap::new();
-    let rules = body["spec"]["rules"].as_array().into_iter().flatten();
-    let backends = rules.flat_map(|rule| rule["backendRefs"].as_array().into_iter().flatten());
+    let backends = rules(body, false).flat_map(|rule| rule["backendRefs"].as_array().into_iter().flatten());
     for backend in backends {
-        let name = backend["name"].as_str().and_then(|name| name.strip_prefix(service)).and_then(|name| name.strip_prefix('-'));
-        let Some(revision) = name else { continue };
+        let Some(revision) = revision(service, backend) else { continue };
         let weight = backend["weight"].as_i64().and_then(|weight| i32::try_from(weight).ok()).unwrap_or(1);
         found.entry(revision.to_owned()).and_modify(|least| *least = weight.min(*least)).or_insert(weight);
     }
@@ -180,7 +218,7 @@ mod tests {
                 "expose": {"gateway": {"name": "public"}, "rules": [{"path": "/v1"}, {"path": "/v2"}]}});
             let service = crate::api::ProductionService::new("shop", serde_json::from_value(service).unwrap());
             let plan = crate::decide::plan::of_service(&service);
-            let (_, body) = route(&plan, plan.route.as_ref().unwrap(), &weights);
+            let (_, body) = route(&plan, plan.route.as_ref().unwrap(), &weights, Some("b"));
             assert_eq!(observed("shop", &body).weights, weights);
         }
         let mut body = live(&json!([]));

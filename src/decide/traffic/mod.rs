@@ -12,7 +12,7 @@ use super::plan::Refusal;
 use crate::api::ProductionServiceSpec;
 use crate::api::expose::RouteProtocol;
 use crate::api::pod::Port;
-use crate::api::rollout::{Router, Strategy};
+use crate::api::rollout::{RequestMatch, Router, Strategy};
 
 /// Seconds between the moment at which the front Service, or the router's report, is seen to leave a revision out and the end of its pods, at
 /// least. Measured on Contour and Envoy, the report comes 16 ms after traffic has moved: the rest is for every other proxy.
@@ -35,6 +35,8 @@ pub struct RoutePlan {
     pub port: i32,
     /// Seconds between the router's report and the end of the pods that lost the traffic.
     pub drain_seconds: i32,
+    /// Requests that the candidate gets whatever its weight.
+    pub matches: Vec<RequestMatch>,
     /// The cluster knows this kind of route.
     pub known: bool,
 }
@@ -69,6 +71,15 @@ pub fn planned(spec: &ProductionServiceSpec, routing: &Routing, refusals: &mut V
         Some(Strategy::BlueGreen(_)) => true,
         Some(Strategy::Rolling(_)) | None => false,
     };
+    let matches = match strategy {
+        Some(Strategy::Canary(canary)) => canary.matches.clone(),
+        _ => Vec::new(),
+    };
+    let of_http = |request: &RequestMatch| !matches!(request, RequestMatch::Header(_));
+    if expose.protocol == Some(RouteProtocol::Grpc) && matches.iter().any(of_http) {
+        let message = "spec.rollout.strategy.canary.match: gRPC has neither cookies nor a query; know the requests by a header (metadata)";
+        refusals.push(Refusal::new("MatchNeedsHttp", message));
+    }
     Some(RoutePlan {
         gateway_namespace,
         gateway,
@@ -77,6 +88,7 @@ pub fn planned(spec: &ProductionServiceSpec, routing: &Routing, refusals: &mut V
         protocol: expose.protocol.unwrap_or_default(),
         port: port.port,
         drain_seconds: expose.drain_seconds.unwrap_or_else(|| expose.timeout_seconds.unwrap_or_default().max(DRAIN_SECONDS)),
+        matches,
         known: routing.known,
     })
 }
@@ -97,11 +109,19 @@ pub struct Routed {
     /// Percent of the requests, by revision, as the route asks for it; revisions at 0 are named in it all the same. Empty where it sends
     /// everything to the front Service.
     pub weights: BTreeMap<String, i32>,
+    /// The revision that gets matched requests whatever its weight.
+    pub matched: Option<String>,
     /// Why it is not certain that every Gateway of the route works by these weights; `None`: each has reported it.
     pub unreported: Option<String>,
 }
 
 impl Routed {
+    /// Whether any request can reach this revision, by its weight or because it matches.
+    #[must_use]
+    pub fn leads_to(&self, revision: &str) -> bool {
+        self.weights.get(revision).is_some_and(|weight| *weight > 0) || self.matched.as_deref() == Some(revision)
+    }
+
     /// Whether this revision is seen to get so many percent of the requests.
     #[must_use]
     pub fn reports(&self, revision: &str, percent: i32) -> bool {

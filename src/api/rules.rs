@@ -258,6 +258,11 @@ pub fn of_spec() -> Vec<Rule> {
             "rollout.strategy.canary.router: gatewayApi moves the weights of a route, and there is none: add expose with the Gateway, or remove router",
         ),
         at(
+            ".rollout",
+            "!has(self.expose) || !has(self.expose.protocol) || self.expose.protocol != 'grpc' || !has(self.rollout) || !has(self.rollout.strategy) || !has(self.rollout.strategy.canary) || !has(self.rollout.strategy.canary.match) || self.rollout.strategy.canary.match.all(request, has(request.header))",
+            "gRPC has neither cookies nor a query: let canary.match know requests by a header, which metadata are",
+        ),
+        at(
             ".expose",
             "!has(self.expose) || (has(self.ports) && size(self.ports) > 0)",
             "expose needs a port that requests can be sent to: add it to ports",

@@ -167,7 +167,9 @@ async fn testers_get_the_candidate_by_header_cookie_and_query_until_it_goes_back
     }
     world.patch("shop", &json!({"spec": {"control": {"abort": revision}}})).await;
     world.phase("shop", "RolledBack").await;
-    world.until("httproute", "shop", "knew no testers", |route| route["spec"]["rules"].as_array().is_some_and(|rules| rules.len() == 1)).await;
+    world
+        .until("httproute", "shop", "knew no testers", |route| route["spec"]["rules"].as_array().is_some_and(|rules| rules.len() == 1))
+        .await;
     if host::is_root() {
         assert_eq!(ask_for(world.bed, host, "/v1", Some(("x-canary", "always"))).await.as_deref(), Ok("1"));
     }

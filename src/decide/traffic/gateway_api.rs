@@ -55,8 +55,8 @@ pub fn route(plan: &Plan, route: &RoutePlan, weights: &BTreeMap<String, i32>, ma
     let of_testers = matched.filter(|_| !weights.is_empty() && !route.matches.is_empty()).map(|revision| {
         let everywhere = [json!({})];
         let paths = if paths.is_empty() { everywhere.as_slice() } else { paths.as_slice() };
-        let matches = paths.iter().flat_map(|path| route.matches.iter().map(|request| also(path, request))).collect();
-        rule(matches, vec![backend(&revision_name(&plan.name, revision), 1)])
+        let requests = paths.iter().flat_map(|path| route.matches.iter().map(|request| also(path, request))).collect();
+        rule(requests, vec![backend(&revision_name(&plan.name, revision), 1)])
     });
     let rules: Vec<Value> = std::iter::once(rule(paths.clone(), backends)).chain(of_testers).collect();
     let mut parent = json!({"group": GROUP, "kind": "Gateway", "name": route.gateway});

@@ -75,11 +75,6 @@ pub fn planned(spec: &ProductionServiceSpec, routing: &Routing, refusals: &mut V
         Some(Strategy::Canary(canary)) => canary.matches.clone(),
         _ => Vec::new(),
     };
-    let of_http = |request: &RequestMatch| !matches!(request, RequestMatch::Header(_));
-    if expose.protocol == Some(RouteProtocol::Grpc) && matches.iter().any(of_http) {
-        let message = "spec.rollout.strategy.canary.match: gRPC has neither cookies nor a query; know the requests by a header (metadata)";
-        refusals.push(Refusal::new("MatchNeedsHttp", message));
-    }
     Some(RoutePlan {
         gateway_namespace,
         gateway,

@@ -16,6 +16,7 @@ mod hostile;
 mod objects;
 mod operator;
 mod parser;
+mod reaction;
 mod rights;
 mod rollouts;
 mod routes;

@@ -119,6 +119,7 @@ fn start() -> Result<World> {
             watch_nodes: true,
             prometheus: url,
             gateway: true,
+            jobs: true,
         };
         // Only a bed that was attached to has one of an earlier run.
         release.uninstall(&cluster).await?;

@@ -25,6 +25,8 @@ pub struct Release {
     pub prometheus: Option<String>,
     /// Whether services may name the bed's Gateway, as `public`.
     pub gateway: bool,
+    /// Whether gates may make Jobs.
+    pub jobs: bool,
 }
 
 impl Release {
@@ -53,6 +55,9 @@ impl Release {
         }
         if self.gateway {
             arguments.extend(["--set", "gateways.public=gateway/bed"]);
+        }
+        if self.jobs {
+            arguments.extend(["--set", "jobs=true"]);
         }
         arguments.extend(["--wait", "--timeout=300s"]);
         cluster.helm(&arguments).await.context("the operator is not installed").map(drop)

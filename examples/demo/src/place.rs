@@ -104,6 +104,7 @@ impl Ground {
             serves: serves.iter().map(|&name| name.to_owned()).collect(),
             prometheus: None,
             gateway: false,
+            jobs: false,
             watch_nodes: false,
         };
         // In a cluster that others use, the operator sees the demo's namespace and nothing else.

@@ -3,6 +3,7 @@
 mod autoscaling;
 mod config;
 mod drain;
+mod jobs;
 mod metrics;
 mod nestjs;
 mod pods;
@@ -39,6 +40,7 @@ pub fn all() -> Vec<Trial> {
         scenario("crash-loop-is-rolled-back", Shared, pods::crash_loop),
         scenario("unpullable-image-is-rolled-back", Shared, pods::unpullable_image),
         scenario("out-of-memory-is-rolled-back", Shared, pods::out_of_memory),
+        scenario("jobs-let-a-version-through-or-give-it-up", Shared, jobs::gate),
         scenario("pods-run-under-restricted", Shared, users::restricted),
         scenario("routes-lose-no-request", turn, zero_loss::http),
         scenario("routes-lose-no-grpc-call", turn, zero_loss::grpc),

@@ -13,7 +13,7 @@ use jiff::{Timestamp, ToSpan as _};
 use plimsoll::api::status::Stage;
 use plimsoll::api::{ProductionService, ProductionServiceSpec};
 use plimsoll::decide::analysis::{Counters, PodSample, PodState, Scrape, Source, convention};
-use plimsoll::decide::{Around, Child, Kind, Pod, Record, Snapshot, Write, decide};
+use plimsoll::decide::{Around, Child, Kind, Measurements, Pod, Record, Snapshot, Write, decide};
 
 const SPEC: &str = r#"{"image": "registry.example/shop:1", "replicas": 3, "ports": [{"name": "http", "port": 8080}],
     "objectives": [{"name": "availability", "errorRate": {"atMost": "1%"}}], "network": {"policy": "isolated"},
@@ -68,7 +68,7 @@ fn soaking(replicas: i32, now: Timestamp) -> (Snapshot, Timestamp) {
         at += 5.seconds();
         assert!(at < now + 600.seconds(), "no step was reached");
         rounds += u32::from(is_soaking(&snapshot));
-        let measurements = is_soaking(&snapshot).then(|| scrape(&snapshot, at, now));
+        let measurements = is_soaking(&snapshot).then(|| scrape(&snapshot, at, now).into()).unwrap_or_default();
         let decision = decide(&snapshot, &measurements, at);
         snapshot.service.status = Some(decision.status);
         snapshot.judge = decision.judge;
@@ -80,7 +80,7 @@ fn soaking(replicas: i32, now: Timestamp) -> (Snapshot, Timestamp) {
 /// Seconds of one decision that takes in a round of metrics.
 fn rollout(replicas: i32, now: Timestamp) -> f64 {
     let (snapshot, at) = soaking(replicas, now);
-    let measurements = Some(scrape(&snapshot, at, now));
+    let measurements = scrape(&snapshot, at, now).into();
     let each = timed(|| assert!(decide(&snapshot, &measurements, at).judge.is_some()));
     println!("decide() in a rollout with a round of metrics of {} pods: {each:.0?}", snapshot.pods.len());
     each.as_secs_f64()
@@ -89,7 +89,7 @@ fn rollout(replicas: i32, now: Timestamp) -> f64 {
 /// Many rollouts at once, each judged every five seconds: what that takes of one core, and of memory.
 fn at_once(rollouts: usize, now: Timestamp) {
     let (snapshot, at) = soaking(10, now);
-    let measurements = Some(scrape(&snapshot, at, now));
+    let measurements = scrape(&snapshot, at, now).into();
     let before = resident();
     let snapshots: Vec<Snapshot> = (0..rollouts).map(|_| snapshot.clone()).collect();
     let held = resident().saturating_sub(before);
@@ -167,10 +167,11 @@ fn settled(name: &str, now: Timestamp) -> Snapshot {
         providers: None,
         judge: None,
         measured: None,
+        queried: std::collections::BTreeMap::new(),
         around: Around::default(),
     };
     for _ in 0..20 {
-        let decision = decide(&snapshot, &None, now);
+        let decision = decide(&snapshot, &Measurements::default(), now);
         let silent = decision.writes.is_empty() && snapshot.service.status.as_ref() == Some(&decision.status);
         snapshot.service.status = Some(decision.status);
         if silent {

@@ -109,9 +109,9 @@ pub struct Failures {
     pub matches: Option<String>,
 }
 
-/// One thing that must hold for the app to be healthy. Set exactly one of `errorRate` and `latency`.
+/// One thing that must hold for the app to be healthy. Set exactly one of `errorRate`, `latency` and `promql`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, kube::KubeSchema)]
-#[x_kube(validation = ("has(self.errorRate) != has(self.latency)", "an objective is one of errorRate and latency: set exactly one"))]
+#[x_kube(validation = rules::OBJECTIVE)]
 #[serde(rename_all = "camelCase")]
 pub struct Objective {
     /// Name of the objective, used in status and messages.
@@ -123,6 +123,42 @@ pub struct Objective {
     /// Time within which a share of the requests must be answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
+    /// A number of your own, asked of a Prometheus.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promql: Option<PromQl>,
+}
+
+/// A query whose answer, one number, keeps a bound. Asked while a step or the bake is watched, from a minute after its weight is in force. A step
+/// passes when three answers in a row held; a version goes back when `failureLimit` answers in a row failed, or 5 of the last 10. What is no number
+/// counts for neither. It has no part in `falseAlarm`: choose the bound so that a good version keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, kube::KubeSchema)]
+#[x_kube(validation = rules::BOUND)]
+#[serde(rename_all = "camelCase")]
+pub struct PromQl {
+    /// The query. It sees series of this namespace only: `namespace` is added to each of its selectors. `{{revision}}` stands for the new revision;
+    /// where it is named, the running revision is asked about too, and what fails on both is held against neither.
+    #[schemars(length(min = 1, max = 4096))]
+    pub query: String,
+    /// The largest answer that is good, for example `"0.01"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 24), regex(pattern = r"^-?[0-9]{1,15}([.][0-9]{1,9})?$"))]
+    pub at_most: Option<String>,
+    /// The smallest answer that is good, for example `"0.9"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 24), regex(pattern = r"^-?[0-9]{1,15}([.][0-9]{1,9})?$"))]
+    pub at_least: Option<String>,
+    /// The Prometheus that is asked: one that the operator knows under this name. Default: `observability.metrics.provider`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub provider: Option<String>,
+    /// Seconds between two questions, 10 to 3600. Default: 30.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 3600))]
+    pub interval_seconds: Option<i32>,
+    /// Answers in a row that send the version back, 1 to 10. Default: 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10))]
+    pub failure_limit: Option<i32>,
 }
 
 /// Share of the requests that may fail.

@@ -133,6 +133,15 @@ pub const MATCH: Said = (
     "match is for a router, which sees each request: add router: gatewayApi and expose, or remove match",
 );
 
+/// An objective is one thing.
+pub const OBJECTIVE: Said = (
+    "(has(self.errorRate) ? 1 : 0) + (has(self.latency) ? 1 : 0) + (has(self.promql) ? 1 : 0) == 1",
+    "an objective is one of errorRate, latency and promql: set exactly one",
+);
+
+/// A number is held against one bound.
+pub const BOUND: Said = ("has(self.atMost) != has(self.atLeast)", "an answer is held against one bound: set exactly one of atMost and atLeast");
+
 /// A gate is one thing.
 pub const GATE: Said = ("has(self.approval) != has(self.job)", "a gate waits for one thing: set exactly one of approval and job");
 
@@ -244,8 +253,13 @@ pub fn of_spec() -> Vec<Rule> {
         ),
         at(
             ".objectives",
-            "!has(self.objectives) || size(self.objectives) == 0 || (has(self.ports) && size(self.ports) > 0)",
+            "!has(self.objectives) || self.objectives.all(objective, has(objective.promql)) || (has(self.ports) && size(self.ports) > 0)",
             "objectives are measured by the app's own metrics, and spec.ports is empty: add the port of the metrics",
+        ),
+        at(
+            ".objectives",
+            "!has(self.objectives) || self.objectives.all(objective, !has(objective.promql) || has(objective.promql.provider) || (has(self.observability) && has(self.observability.metrics) && has(self.observability.metrics.provider)))",
+            "a promql objective needs a Prometheus to ask: set its provider, or observability.metrics.provider",
         ),
         at(
             ".observability",

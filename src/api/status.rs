@@ -295,12 +295,47 @@ pub struct Progress {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub verdicts: Vec<ObjectiveReport>,
+    /// Answers to the objectives that are queries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub queries: Vec<QueryMemory>,
     /// Since when signals that need time have held.
     #[serde(default)]
     pub signals: SignalMemory,
     /// State of the analysis.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub analysis: Option<AnalysisState>,
+}
+
+/// Answers to an objective that is a query.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QueryMemory {
+    /// Name of the objective.
+    #[schemars(length(max = 32))]
+    pub name: String,
+    /// The last answers, oldest first: S held, F failed, I said nothing, E was none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 40))]
+    pub recent: String,
+    /// Answers that held since the step's weight is in force.
+    #[serde(default)]
+    pub held: i32,
+    /// When that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Moment>,
+    /// The last number, of the candidate if the query names a revision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub candidate: Option<String>,
+    /// The last number of the stable revision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub stable: Option<String>,
+    /// Why the last answer was no number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub silence: Option<String>,
 }
 
 /// What is being done in a step.

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use futures::{StreamExt as _, stream};
 use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use http_body_util::Full;
@@ -19,7 +20,8 @@ use super::clock::Clock;
 use super::exchange::{Exchange, reason, text};
 use super::prometheus::Providers;
 use super::telemetry::Telemetry;
-use crate::decide::Request;
+use crate::decide::queries::{QueryAnswer, QueryRequest};
+use crate::decide::{Measurements, Request};
 use crate::decide::analysis::{PodSample, Scrape, SilentPod, convention};
 
 /// Time for one answer. Not above the shortest interval that a spec may ask for.
@@ -47,8 +49,26 @@ impl Pods {
         Self { requests: Semaphore::new(REQUESTS), exchange: Exchange::default(), providers, telemetry }
     }
 
-    /// Asks about all of them, and waits for all answers or the end of the round.
-    pub async fn round(self: Arc<Self>, namespace: Arc<str>, requests: Vec<Request>) -> Scrape {
+    /// Asks everything, and waits for all answers or the end of the round.
+    pub async fn round(self: Arc<Self>, namespace: Arc<str>, requests: Vec<Request>, questions: Vec<QueryRequest>) -> Measurements {
+        let (scrape, answers) = tokio::join!(self.scrape(namespace, requests), self.answers(questions));
+        Measurements { scrape, answers }
+    }
+
+    /// The questions of the user's own, side by side.
+    async fn answers(&self, questions: Vec<QueryRequest>) -> Vec<QueryAnswer> {
+        let asked = questions.into_iter().map(async |question| {
+            let value = self.providers.answer(&self.exchange, &question).await;
+            self.telemetry.measured(value.is_ok());
+            QueryAnswer { objective: question.objective, revision: question.revision, value }
+        });
+        join_all(asked).await
+    }
+
+    async fn scrape(self: &Arc<Self>, namespace: Arc<str>, requests: Vec<Request>) -> Option<Scrape> {
+        if requests.is_empty() {
+            return None;
+        }
         let (by_provider, own): (Vec<_>, Vec<_>) = requests.into_iter().partition(|request| request.provider.is_some());
         let mut answers = self.ask_pods(own).await;
         if !by_provider.is_empty() {
@@ -79,7 +99,7 @@ impl Pods {
                 Err(why) => scrape.silent.push(SilentPod { pod: request.pod, revision: request.revision, why }),
             }
         }
-        scrape
+        Some(scrape)
     }
 
     async fn ask_pods(self: &Arc<Self>, requests: Vec<Request>) -> Vec<(Request, Result<PodSample, String>)> {
@@ -137,6 +157,6 @@ fn is_pods(ip: IpAddr) -> bool {
 }
 
 /// Waits for a round, but never longer than it may take: a bug in it must not end measuring for good.
-pub async fn bounded(round: JoinHandle<Scrape>) -> Option<Scrape> {
+pub async fn bounded(round: JoinHandle<Measurements>) -> Option<Measurements> {
     timeout(3 * ROUND, round).await.ok()?.ok()
 }

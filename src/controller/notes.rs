@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::queue::Key;
-use crate::decide::analysis::{Judge, Scrape};
-use crate::decide::{Child, Contents, ObjectKey};
+use crate::decide::analysis::Judge;
+use crate::decide::{Child, Contents, Measurements, ObjectKey};
 
 /// Notes on every service that was reconciled.
 #[derive(Default)]
@@ -24,8 +24,10 @@ pub struct Note {
     pub rollout: Option<String>,
     /// When the last round of measurements began.
     pub measured: Option<Timestamp>,
+    /// When the objectives that are queries were asked last, by name.
+    pub queried: BTreeMap<String, Timestamp>,
     /// A round that ended and that no decision has used yet.
-    pub scrape: Option<Arc<Scrape>>,
+    pub measurements: Option<Arc<Measurements>>,
     /// A round is under way.
     pub measuring: bool,
     /// Objects that were met under a name of ours although no watch shows them, for they lack our label: foreign ones, and ours that somebody

@@ -128,6 +128,7 @@ async fn assemble(context: &Context, key: &Key, family: Family) -> Result<Observ
             providers: Some(context.settings.providers.scrape_intervals()),
             judge: note.judge.filter(|_| same_rollout),
             measured: note.measured.filter(|_| same_rollout),
+            queried: if same_rollout { note.queried } else { BTreeMap::new() },
             around: Around {
                 neighbours: family.neighbours,
                 approvals_verified: context.settings.approvals_verified,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
@@ -15,6 +16,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::clock::Clock;
@@ -22,7 +24,10 @@ use super::exchange::{Exchange, MAX_BODY_BYTES, reason};
 use super::measure::AGENT;
 use crate::decide::Request;
 use crate::decide::analysis::prometheus::{self, Answer, Known};
+use crate::decide::queries::{QueryRequest, Silence};
 
+/// Time for the answer to a question of a user's own.
+const ANSWER: Duration = Duration::from_secs(10);
 /// Prometheus' own default.
 const SCRAPE_INTERVAL_SECONDS: i64 = 15;
 
@@ -114,6 +119,22 @@ impl Providers {
     }
 }
 
+impl Providers {
+    /// The answer to a question of a user's own.
+    pub async fn answer(&self, exchange: &Exchange, question: &QueryRequest) -> Result<f64, Silence> {
+        let Some(provider) = self.0.get(&question.provider) else {
+            return Err(Silence::Error(format!("the operator knows no provider {}", question.provider)));
+        };
+        let form = instant(&question.query, Clock.now());
+        let asked = timeout(ANSWER, provider.post(exchange, "query", form, prometheus::single));
+        match asked.await {
+            Ok(Ok(number)) => number.map_err(Silence::Inconclusive),
+            Ok(Err(why)) => Err(Silence::Error(why)),
+            Err(_) => Err(Silence::Error(format!("Prometheus gives no answer within {} s", ANSWER.as_secs()))),
+        }
+    }
+}
+
 impl Provider {
     fn new(settings: Prometheus) -> anyhow::Result<Self> {
         let url: Uri = settings.url.parse().with_context(|| format!("url: {:?} is no address", settings.url))?;
@@ -131,9 +152,7 @@ impl Provider {
 
     /// Asks for the present.
     async fn query(&self, exchange: &Exchange, query: &str, at: Timestamp) -> Result<Answer, String> {
-        let time = format!("{:.3}", at.as_duration().as_secs_f64());
-        let form = format!("query={}&time={time}&timeout=8s", encoded(query));
-        self.post(exchange, "query", form, Answer::read).await
+        self.post(exchange, "query", instant(query, at), Answer::read).await
     }
 
     async fn post<T>(
@@ -177,6 +196,11 @@ impl Provider {
         };
         answer.and_then(|outcome| outcome).map_err(told)
     }
+}
+
+/// The form of a question about one moment.
+fn instant(query: &str, at: Timestamp) -> String {
+    format!("query={}&time={:.3}&timeout=8s", encoded(query), at.as_duration().as_secs_f64())
 }
 
 /// Certificates are always checked; there is no switch.

@@ -11,6 +11,7 @@ use super::events::Subject;
 use super::observe::{self, Observed};
 use super::queue::{Key, Next};
 use super::{Context, apply, measure};
+use crate::decide::queries::QueryRequest;
 use crate::decide::{self, Decision, Event, Request, Snapshot};
 
 /// Seconds after which foreign objects under our names are looked at again: no watch shows when they go.
@@ -61,27 +62,29 @@ async fn attempt(context: &Arc<Context>, key: &Key) -> Result<Next, Error> {
     if look_again.is_some_and(|at| at <= now) {
         return Ok(Next::Again);
     }
-    let requests = decide::due(&snapshot, now);
-    if !requests.is_empty() && measure(context, key, &snapshot, requests, now) {
-        snapshot.measured = Some(now);
+    let (requests, questions) = (decide::due(&snapshot, now), decide::due_queries(&snapshot, now));
+    if !(requests.is_empty() && questions.is_empty()) {
+        measure(context, key, &snapshot, requests, questions, now);
+        (snapshot.measured, snapshot.queried) = context.notes.with(key, |note| (note.measured, note.queried.clone()));
     }
-    let scrape = context.notes.with(key, |note| note.scrape.clone());
-    let measurements = scrape.as_deref().cloned();
+    let round = context.notes.with(key, |note| note.measurements.clone());
+    let measurements = round.as_deref().cloned().unwrap_or_default();
     let mut decision = decide::decide(&snapshot, &measurements, now);
     if decision.is_grave(&snapshot) {
         let Some(fresh) = seen(context, key, observe::fresh(context, key).await?) else { return Ok(Next::Wait(None)) };
-        let measured = snapshot.measured;
+        let asked = (snapshot.measured, std::mem::take(&mut snapshot.queried));
         (snapshot, raw) = fresh;
-        snapshot.measured = measured;
+        (snapshot.measured, snapshot.queried) = asked;
         decision = decide::decide(&snapshot, &measurements, now);
     }
     let written = apply::status(context, key, &snapshot, *raw, &decision).await?;
     let rollout = observe::rollout(Some(&decision.status));
     context.notes.with(key, |note| {
         if note.rollout != rollout {
-            (note.measured, note.scrape) = (None, None);
-        } else if note.scrape.as_ref().map(Arc::as_ptr) == scrape.as_ref().map(Arc::as_ptr) {
-            note.scrape = None;
+            (note.measured, note.measurements) = (None, None);
+            note.queried.clear();
+        } else if note.measurements.as_ref().map(Arc::as_ptr) == round.as_ref().map(Arc::as_ptr) {
+            note.measurements = None;
         }
         note.judge.clone_from(&decision.judge);
         note.rollout = rollout;
@@ -132,14 +135,24 @@ async fn look_again(context: &Context, key: &Key, snapshot: &Snapshot, now: Time
     Ok(Some(if same { now + LOOK_AGAIN_SECONDS.seconds() } else { now }))
 }
 
-/// Begins a round of measurements beside this reconcile; its end wakes the service. Returns whether it did.
-fn measure(context: &Arc<Context>, key: &Key, snapshot: &Snapshot, requests: Vec<Request>, now: Timestamp) -> bool {
+/// Begins a round of measurements beside this reconcile, unless one is under way; its end wakes the service.
+fn measure(
+    context: &Arc<Context>,
+    key: &Key,
+    snapshot: &Snapshot,
+    requests: Vec<Request>,
+    questions: Vec<QueryRequest>,
+    now: Timestamp,
+) {
     let rollout = observe::rollout(snapshot.service.status.as_ref());
     let begins = context.notes.with(key, |note| {
         let begins = !note.measuring;
         if begins {
             note.measuring = true;
-            note.measured = Some(now);
+            if !requests.is_empty() {
+                note.measured = Some(now);
+            }
+            note.queried.extend(questions.iter().map(|question| (question.objective.clone(), now)));
             note.rollout.clone_from(&rollout);
         }
         begins
@@ -148,19 +161,19 @@ fn measure(context: &Arc<Context>, key: &Key, snapshot: &Snapshot, requests: Vec
         let (context, key) = (context.clone(), key.clone());
         tokio::spawn(async move {
             // As a task of its own: even a panic in it ends the round.
-            let scrape = measure::bounded(tokio::spawn(context.pods.clone().round(key.namespace.clone(), requests))).await;
+            let round = context.pods.clone().round(key.namespace.clone(), requests, questions);
+            let measurements = measure::bounded(tokio::spawn(round)).await;
             context.notes.with(&key, |note| {
                 note.measuring = false;
                 if note.rollout == rollout
-                    && let Some(scrape) = scrape
+                    && let Some(measurements) = measurements
                 {
-                    note.scrape = Some(Arc::new(scrape));
+                    note.measurements = Some(Arc::new(measurements));
                 }
             });
             context.queue.add(key);
         });
     }
-    begins
 }
 
 /// Tells people what was decided: events, and one line in the log.

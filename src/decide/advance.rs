@@ -142,7 +142,7 @@ fn carry_on(input: &Input<'_>, mut progress: Progress, state: &mut Advanced) {
     }
     let stable = state.memory.stable.as_deref().unwrap_or_default();
     let sentence = passage.sentence.clone().unwrap_or_else(|| words::waiting(input, &progress, stable, &judgement, &seen));
-    let found = input.measurements.as_ref().map(|scrape| measured::found(scrape, &input.plan.settings)).unwrap_or_default();
+    let found = input.measurements.scrape.as_ref().map(|scrape| measured::found(scrape, &input.plan.settings)).unwrap_or_default();
     let waits = passage.sentence.is_some() || words::tells_of_pods(progress.stage, &judgement);
     let told = stays && sentence != progress.sentence && waits;
     let news = told || measured::is_news(&found, &state.memory.measured);

@@ -6,6 +6,7 @@ use super::analysis::signals::{self, Outcome, Signal};
 use super::analysis::{Assessment, Control, Judge, OnNoEvidence, PendingReason, PodState, Situation, Verdict};
 use super::facts::Facts;
 use super::plan::Plan;
+use super::queries::{self, QueryVerdict, Standing};
 use super::snapshot::{Measurements, Snapshot};
 use super::strategy::Front;
 use super::units::percent;
@@ -23,6 +24,8 @@ pub struct Judgement {
     pub unasked: bool,
     /// Signals from the pods, worst first.
     pub signals: Vec<Signal>,
+    /// Objectives that are queries.
+    pub queries: Vec<QueryVerdict>,
     /// The candidate's share of the ready pods, in percent.
     pub weight: f64,
 }
@@ -54,7 +57,7 @@ pub fn judge(
         _ => percent(ready, ready + stable.map_or(0, |stable| facts.ready(stable))),
     };
     let (Some(stable), Stage::Shifting | Stage::Soaking | Stage::Baking) = (stable, progress.stage) else {
-        return Judgement { judge: None, assessment: None, unasked: false, signals, weight };
+        return Judgement { signals, weight, ..Judgement::default() };
     };
     let mut judge = snapshot.judge.clone().unwrap_or_else(|| resume(plan, memory, progress));
     let baking = progress.stage == Stage::Baking;
@@ -93,12 +96,15 @@ pub fn judge(
         },
         pods: &pods,
     };
-    if let Some(scrape) = measurements {
+    if let Some(scrape) = &measurements.scrape {
         judge.observe(scrape, &situation);
     }
+    let deadline = situation.deadline;
     let assessment = weight_since.is_some().then(|| judge.judge(&situation));
     let soaked = weight_since.is_some_and(|since| now >= since + soak_seconds.seconds());
-    Judgement { judge: Some(judge), assessment, unasked: plan.switches() && !baking && soaked, signals, weight }
+    queries::observe(plan, progress, &measurements.answers);
+    let queries = queries::verdicts(plan, progress, stable, deadline, now);
+    Judgement { judge: Some(judge), assessment, unasked: plan.switches() && !baking && soaked, signals, queries, weight }
 }
 
 /// The judge as status remembers it. A state that cannot be read starts the analysis anew; nothing passes by that, since evidence is asked for
@@ -117,8 +123,11 @@ impl Judgement {
             let message = format!("rolled back at {:.0}%: {}", self.weight, signal.sentence);
             return Some(Cause { reason: CauseReason::Signal, message });
         }
-        let failed = self.assessment.as_ref().filter(|assessment| matches!(assessment.verdict, Verdict::Fail(_)))?;
-        Some(Cause { reason: CauseReason::Analysis, message: failed.sentence.clone() })
+        if let Some(failed) = self.assessment.as_ref().filter(|assessment| matches!(assessment.verdict, Verdict::Fail(_))) {
+            return Some(Cause { reason: CauseReason::Analysis, message: failed.sentence.clone() });
+        }
+        let failed = self.queries.iter().find(|query| matches!(query.standing, Standing::Fail(_)))?;
+        Some(Cause { reason: CauseReason::Analysis, message: format!("rolled back at {:.0}%: {}", self.weight, failed.sentence) })
     }
 
     /// The step may pass: the metrics say so, and no signal holds it.
@@ -129,14 +138,27 @@ impl Judgement {
             Verdict::Pending(reason) => self.unasked && *reason != PendingReason::AlarmRising,
             Verdict::Fail(_) => false,
         };
-        self.signals.is_empty() && self.assessment.as_ref().is_some_and(|assessment| passes(&assessment.verdict))
+        let holds = |query: &QueryVerdict| query.standing == Standing::Pass || self.unasked;
+        let measured = self.assessment.as_ref().is_some_and(|assessment| passes(&assessment.verdict));
+        self.signals.is_empty() && measured && self.queries.iter().all(holds)
     }
 
     /// What is waited for, in one sentence: a signal's, else the metrics'.
     #[must_use]
     pub fn sentence(&self) -> Option<String> {
         let signal = self.signals.first().map(|signal| format!("holding at {:.0}%: {}", self.weight, signal.sentence));
-        signal.or_else(|| self.assessment.as_ref().map(|assessment| assessment.sentence.clone()))
+        signal.or_else(|| self.queried()).or_else(|| self.assessment.as_ref().map(|assessment| assessment.sentence.clone()))
+    }
+
+    /// What the queries say, where the metrics have nothing left to say.
+    fn queried(&self) -> Option<String> {
+        let assessment = self.assessment.as_ref().filter(|assessment| assessment.verdict == Verdict::Pass)?;
+        let waiting = self.queries.iter().find(|query| query.standing != Standing::Pass);
+        match waiting {
+            Some(query) => Some(format!("holding at {:.0}%: {}", self.weight, query.sentence)),
+            None if assessment.objectives.is_empty() => self.queries.first().map(|query| format!("passed: {}", query.sentence)),
+            None => None,
+        }
     }
 
     /// When the judge may come to another word without anything being seen.

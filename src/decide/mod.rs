@@ -16,6 +16,7 @@ pub mod judgement;
 pub mod measured;
 pub mod memory;
 pub mod plan;
+pub mod queries;
 pub mod render;
 pub mod report;
 pub mod revision;
@@ -95,6 +96,15 @@ pub fn due(snapshot: &Snapshot, now: Timestamp) -> Vec<Request> {
         .collect()
 }
 
+/// Questions of the user's own that are due: while a weight is watched, each once in its interval.
+#[must_use]
+pub fn due_queries(snapshot: &Snapshot, now: Timestamp) -> Vec<queries::QueryRequest> {
+    if !measures(snapshot) {
+        return Vec::new();
+    }
+    counting_plan(snapshot, &plan::plan(snapshot)).map(|plan| queries::due(&plan, snapshot, now)).unwrap_or_default()
+}
+
 /// A rollout is at a stage in which a candidate is compared with stable.
 fn measures(snapshot: &Snapshot) -> bool {
     let memory = snapshot.service.status.as_ref().and_then(|status| status.rollout.as_ref());
@@ -164,7 +174,10 @@ pub fn decide(snapshot: &Snapshot, measurements: &Measurements, now: Timestamp) 
     let measuring = plan
         .as_ref()
         .and_then(|plan| next_measurement(snapshot, plan, now).map(|next| next.max(now + plan.settings.interval_seconds.min(1).seconds())));
-    let wake = advanced.wakes.into_iter().chain(measuring).filter(|at| *at > now).min();
+    let progress = status.rollout.as_ref().and_then(|memory| memory.progress.as_ref());
+    let asking = plan.as_ref().zip(progress).and_then(|(plan, progress)| queries::wake(plan, progress, &snapshot.queried));
+    // What is due and not yet asked waits for a round that is under way: its end wakes the service.
+    let wake = advanced.wakes.into_iter().chain(measuring).chain(asking).filter(|at| *at > now).min();
     Decision { status, writes, events, wake, judge: advanced.judge }
 }
 

@@ -12,6 +12,7 @@ use crate::api::{ProductionService, ProductionServiceSpec};
 use super::analysis::convention::Reading;
 use super::analysis::{Objective, ObjectiveKind, Parts, Settings};
 use super::gates::{self, Gates};
+use super::queries::{self, PlannedQuery};
 use super::revision;
 use super::snapshot::Snapshot;
 use super::traffic::{self, RoutePlan, Routing};
@@ -70,6 +71,8 @@ pub struct Plan {
     pub settings: Settings,
     /// What a step without evidence leads to.
     pub on_no_evidence: OnNoEvidence,
+    /// Objectives that are queries of the user's own.
+    pub queries: Vec<PlannedQuery>,
     /// Where the app's metrics are. Absent without objectives: nothing is measured then.
     pub metrics: Option<MetricsEndpoint>,
     /// What stands in the way of moves forward.
@@ -277,6 +280,7 @@ pub fn plan(snapshot: &Snapshot) -> Result<Plan, Vec<Refusal>> {
     let replicas = replicas(snapshot);
     let mut plan = plan_of(service, &service.spec, revision, replicas, &snapshot.around.routing, &mut refusals);
     refusals.extend(by_provider(&mut plan, snapshot.providers.as_ref()));
+    refusals.extend(snapshot.providers.iter().flat_map(|known| queries::unknown(&plan.queries, known)));
     let checked_at = service.spec.scaling.as_ref().map_or(replicas, |scaling| scaling.max_replicas);
     let at = Plan { replicas: checked_at, ..plan.clone() };
     if let Way::Canary { steps } = &plan.way
@@ -388,6 +392,7 @@ fn plan_of(
         surge: rollout.surge.unwrap_or(default_surge),
         bake_seconds: rollout.bake_seconds.unwrap_or(bake),
         progress_deadline_seconds: rollout.progress_deadline_seconds.unwrap_or(PROGRESS_DEADLINE_SECONDS),
+        queries: queries::planned(spec, service.metadata.namespace.as_deref().unwrap_or_default(), refusals),
         metrics: metrics(spec, refusals),
         gates: gates::planned(spec, refusals),
         route: traffic::planned(spec, routing, refusals),
@@ -461,7 +466,7 @@ fn metrics(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Option<
         }),
         None => named("metrics").or(spec.ports.first()),
     };
-    if spec.objectives.is_empty() {
+    if spec.objectives.iter().all(|objective| objective.promql.is_some()) {
         return None;
     }
     let reading = Reading::of(&metrics).unwrap_or_else(|why| {

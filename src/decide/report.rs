@@ -296,7 +296,8 @@ fn effective(plan: &Plan) -> Effective {
         }
         Way::Rolling { soak_seconds } => ("rolling", format!("{} slices, {soak_seconds} s each", plan.steps() + 1)),
     };
-    let names: Vec<_> = plan.settings.objectives.iter().map(|objective| objective.name.as_str()).collect();
+    let queries = plan.queries.iter().map(|query| query.name.as_str());
+    let names: Vec<_> = plan.settings.objectives.iter().map(|objective| objective.name.as_str()).chain(queries).collect();
     Effective {
         strategy: strategy.to_owned(),
         steps: steps.chars().take(512).collect(),

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::analysis::convention::Reading;
 use super::analysis::{Judge, PodState, Scrape};
 use super::gates::Neighbour;
+use super::queries::QueryAnswer;
 use super::traffic::Routing;
 use crate::api::ProductionService;
 
@@ -170,6 +171,8 @@ pub struct Snapshot {
     pub judge: Option<Judge>,
     /// When the pods were last asked for their metrics in this rollout.
     pub measured: Option<Timestamp>,
+    /// When the objectives that are queries were last asked in this rollout, by name.
+    pub queried: BTreeMap<String, Timestamp>,
     /// What gates look at.
     pub around: Around,
 }
@@ -217,4 +220,16 @@ pub struct Request {
 }
 
 /// What came back: at most one round since the last decision.
-pub type Measurements = Option<Scrape>;
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measurements {
+    /// What pods, or Prometheus about them, have answered; `None`: they were not asked.
+    pub scrape: Option<Scrape>,
+    /// Answers to the objectives that are queries.
+    pub answers: Vec<QueryAnswer>,
+}
+
+impl From<Scrape> for Measurements {
+    fn from(scrape: Scrape) -> Self {
+        Self { scrape: Some(scrape), answers: Vec::new() }
+    }
+}

@@ -63,6 +63,7 @@ impl World {
             providers: None,
             judge: None,
             measured: None,
+            queried: std::collections::BTreeMap::new(),
             around: crate::decide::Around::default(),
         };
         let now = "2026-01-01T10:00:00Z".parse().unwrap();
@@ -133,7 +134,7 @@ impl World {
     }
 
     fn decide(&mut self) -> Decision {
-        decide(&self.snapshot, &None, self.now)
+        decide(&self.snapshot, &Measurements::default(), self.now)
     }
 
     /// Decides until nothing changes any more.

@@ -15,6 +15,7 @@ use super::random::Random;
 use super::scenario::{Answer, Behaviour, Traffic};
 use super::workloads::Workloads;
 use crate::decide::Request;
+use crate::decide::queries::{QueryAnswer, QueryRequest, Silence};
 use crate::decide::analysis::{PodSample, Scrape, SilentPod, convention};
 
 /// Upper bounds of the histogram, in milliseconds.
@@ -135,6 +136,23 @@ impl Demand {
             }
         }
         scrape
+    }
+
+    /// Asks Prometheus a question of the user's own. One that names no revision is about all that serve: the newest image answers.
+    pub(super) fn answer(&self, question: &QueryRequest, workloads: &Workloads, now: Timestamp) -> QueryAnswer {
+        let nothing = || Err(Silence::Inconclusive("the answer has no sample".to_owned()));
+        let fault = self.fault.as_ref().filter(|fault| now < fault.until).map(|fault| fault.answer);
+        let value = match fault {
+            Some(Answer::Down | Answer::Hangs | Answer::Status500 | Answer::Cut | Answer::Html) => {
+                Err(Silence::Error("Prometheus: connection refused".to_owned()))
+            }
+            Some(Answer::Empty | Answer::NotANumber) => nothing(),
+            None => match workloads.image_of(question.revision.as_deref()) {
+                Some(image) => workloads.behaviour(&image).answers.get(&question.objective).copied().map_or_else(nothing, Ok),
+                None => nothing(),
+            },
+        };
+        QueryAnswer { objective: question.objective.clone(), revision: question.revision.clone(), value }
     }
 
     fn page(&self, pod: &SimPod, index: usize, now: Timestamp) -> Result<String, String> {

@@ -16,10 +16,10 @@ use super::scenario::{Death, Watch};
 use super::tell;
 use super::world::World;
 use crate::api::ProductionServiceStatus;
-use crate::decide::analysis::{Judge, Scrape};
+use crate::decide::analysis::Judge;
 use crate::decide::render::ownership::is_ours;
 use crate::decide::traffic::Routing;
-use crate::decide::{Around, Child, Decision, Kind, Record, Snapshot, Write, decide, due};
+use crate::decide::{Around, Child, Decision, Kind, Measurements, Record, Snapshot, Write, decide, due, due_queries};
 
 /// A watch tells of a change this much later, at least: nothing is seen before it happened.
 const NEXT: SignedDuration = SignedDuration::from_millis(1);
@@ -38,7 +38,9 @@ pub(super) struct Operator {
     judge: Option<Judge>,
     measured: Option<Timestamp>,
     /// What was measured and is not yet part of a status that was written.
-    scrape: Option<Scrape>,
+    measurements: Measurements,
+    /// When each query was asked last.
+    queried: BTreeMap<String, Timestamp>,
     lags: BTreeMap<Watch, SignedDuration>,
     /// Records that it has read, by uid: they are immutable.
     records: RefCell<BTreeMap<String, Record>>,
@@ -154,13 +156,20 @@ impl Operator {
             if let Some(bug) = self.bug {
                 bug.measure(&mut scrape, &requests);
             }
-            (self.measured, self.scrape) = (Some(now), Some(scrape));
+            (self.measured, self.measurements.scrape) = (Some(now), Some(scrape));
             snapshot.measured = self.measured;
         }
-        let mut decision = decide(&snapshot, &self.scrape, now);
+        let questions = due_queries(&snapshot, now);
+        if !questions.is_empty() {
+            world.active = now;
+            self.queried.extend(questions.iter().map(|question| (question.objective.clone(), now)));
+            self.measurements.answers = questions.iter().map(|question| world.demand.answer(question, &world.workloads, now)).collect();
+            snapshot.queried.clone_from(&self.queried);
+        }
+        let mut decision = decide(&snapshot, &self.measurements, now);
         if decision.is_grave(&snapshot) && self.bug != Some(Bug::ActsOnAStaleCache) {
             let Some(fresh) = self.snapshot(world, false) else { return };
-            decision = decide(&fresh, &self.scrape, now);
+            decision = decide(&fresh, &self.measurements, now);
             snapshot = fresh;
         }
         if let Some(bug) = self.bug {
@@ -223,6 +232,7 @@ impl Operator {
             providers: None,
             judge: self.judge.clone(),
             measured: self.measured,
+            queried: self.queried.clone(),
             around: Around {
                 neighbours: world.neighbours(),
                 approvals_verified: true,
@@ -263,13 +273,14 @@ impl Operator {
                 Ok(())
             })?;
         }
-        self.scrape = None;
+        self.measurements = Measurements::default();
         self.judge.clone_from(&decision.judge);
         let rollout = |status: Option<&ProductionServiceStatus>| {
             status.and_then(|status| Some(status.rollout.as_ref()?.progress.as_ref()?.id.clone()))
         };
         if rollout(before) != rollout(Some(&decision.status)) {
             self.measured = None;
+            self.queried.clear();
         }
         if self.bug != Some(Bug::ActsBeforeItIsDecided) {
             self.carry_out(world, decision)?;

@@ -296,6 +296,8 @@ pub struct Behaviour {
     pub loses_readiness_after: Option<Wait>,
     /// Its pods are refused by the API server, with this message.
     pub refused: Option<String>,
+    /// Answers to the queries of the service's objectives while this image is the one that they are about, by objective. Default: no sample.
+    pub answers: BTreeMap<String, f64>,
 }
 
 impl Default for Behaviour {
@@ -311,6 +313,7 @@ impl Default for Behaviour {
             out_of_memory_after: None,
             loses_readiness_after: None,
             refused: None,
+            answers: BTreeMap::new(),
         }
     }
 }

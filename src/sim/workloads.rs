@@ -285,6 +285,13 @@ impl Workloads {
         self.pods.get(uid)
     }
 
+    /// Image of a revision's ready pods, or of the youngest pod that is ready.
+    pub(super) fn image_of(&self, revision: Option<&str>) -> Option<String> {
+        let ready = self.pods.values().filter(|pod| pod.counts() && pod.shown.state.ready);
+        let of_it = ready.filter(|pod| revision.is_none_or(|revision| pod.shown.state.revision == revision));
+        of_it.max_by_key(|pod| pod.created).map(|pod| pod.image().to_owned())
+    }
+
     /// Pods that count, and are ready, of a revision.
     pub(super) fn ready(&self, revision: &str) -> usize {
         self.pods.values().filter(|pod| pod.counts() && pod.shown.state.ready && pod.shown.state.revision == revision).count()

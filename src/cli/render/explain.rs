@@ -201,6 +201,11 @@ fn judging(rows: &mut Rows, plan: &Plan) {
         };
         rows.add(&format!("objectives.{}", objective.name), value, Origin::Spec, why);
     }
+    for query in &plan.queries {
+        let value = format!("{}, asked of {} every {} s", query.bound, query.provider, query.interval_seconds);
+        let why = format!("goes back after {} in a row that fail; it has no part in falseAlarm", query.failure_limit);
+        rows.add(&format!("objectives.{}", query.name), value, Origin::Spec, &why);
+    }
     let Analysis { compare, false_alarm, min_requests, on_no_evidence, warm_up_seconds, interval_seconds, bake_control_percent } =
         plan.spec.rollout.clone().unwrap_or_default().analysis.unwrap_or_default();
     let settings = &plan.settings;

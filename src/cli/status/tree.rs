@@ -78,8 +78,13 @@ fn verdicts(report: &Report) -> Option<(String, Vec<String>)> {
         .iter()
         .map(|verdict| {
             let reason = verdict.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            let verdict_and_reason = format!("{}{reason}", verdict.verdict);
+            if verdict.evidence.is_empty() {
+                // A query: its numbers speak for themselves.
+                return [verdict.name.clone(), verdict_and_reason, verdict.trend.clone(), verdict.message.clone().unwrap_or_default()];
+            }
             let numbers = format!("bad: {} on {}, {} on {}", verdict.candidate, name("candidate"), verdict.stable, name("stable"));
-            [verdict.name.clone(), format!("{}{reason}", verdict.verdict), format!("e = {}", verdict.evidence), numbers]
+            [verdict.name.clone(), verdict_and_reason, format!("e = {}", verdict.evidence), numbers]
         })
         .collect();
     let judged_by = report.judged_by.as_deref().filter(|_| rows.is_empty()).map(|by| format!(", judged by {by}")).unwrap_or_default();

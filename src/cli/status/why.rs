@@ -7,6 +7,7 @@ use crate::api::ProductionService;
 use crate::api::status::{ObjectiveReport, Progress};
 use crate::decide::analysis::Judge;
 use crate::decide::plan::Plan;
+use crate::decide::queries::PlannedQuery;
 
 /// From nothing to the limit.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -40,6 +41,9 @@ pub fn why(service: &ProductionService, progress: &Progress, plan: &Plan, stable
         .iter()
         .take(requested)
         .map(|report| {
+            if let Some(query) = plan.queries.iter().find(|query| query.name == report.name) {
+                return asked(report, query);
+            }
             let next = judge.as_ref().and_then(|judge| judge.bad_until_back(&report.name, blocks));
             Why {
                 objective: report.name.clone(),
@@ -54,6 +58,22 @@ pub fn why(service: &ProductionService, progress: &Progress, plan: &Plan, stable
             }
         })
         .collect()
+}
+
+/// The same of an objective that is a query.
+fn asked(report: &ObjectiveReport, query: &PlannedQuery) -> Why {
+    let number = |text: &String| if text.is_empty() { "no number yet".to_owned() } else { text.clone() };
+    let stable = if report.stable.is_empty() { String::new() } else { format!(", {} on the running revision", report.stable) };
+    Why {
+        objective: report.name.clone(),
+        numbers: format!("{}{stable}; {}", number(&report.candidate), query.bound),
+        evidence: format!("{}  (S held, F failed, I said nothing, E was no answer; every {} s)", report.trend, query.interval_seconds),
+        passes: report.message.clone().unwrap_or_default(),
+        fails: match report.verdict.as_str() {
+            "Fail" => "it does".to_owned(),
+            _ => format!("when {} answers in a row fail, or 5 of the last 10", query.failure_limit),
+        },
+    }
 }
 
 /// "3 of 412 (0.73%)".

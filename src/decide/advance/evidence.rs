@@ -5,6 +5,7 @@ use jiff::{Timestamp, ToSpan as _};
 use crate::api::status::{Moment, ObjectiveReport, Progress};
 use crate::decide::analysis::{EvidenceCounts, Judge, Verdict};
 use crate::decide::judgement::Judgement;
+use crate::decide::queries::{QueryVerdict, Standing};
 
 /// Seconds between two writes of evidence that decides nothing: 500 rollouts must not mean 100 writes a second.
 const SAVE_SECONDS: i64 = 30;
@@ -24,6 +25,9 @@ pub fn due(progress: &Progress, judgement: &Judgement, news: bool, now: Timestam
 pub fn save(progress: &mut Progress, judgement: &mut Judgement, now: Timestamp) {
     let mut found = verdicts(judgement);
     for report in &mut found {
+        if !report.trend.is_empty() {
+            continue;
+        }
         let before = progress.verdicts.iter().find(|before| before.name == report.name).map_or("", |before| before.trend.as_str());
         let mut values: Vec<&str> = before.split_ascii_whitespace().chain([report.evidence.as_str()]).collect();
         values.drain(..values.len().saturating_sub(TREND));
@@ -46,8 +50,7 @@ fn words(verdicts: &[ObjectiveReport]) -> Vec<(&str, Option<&str>)> {
 fn verdicts(judgement: &Judgement) -> Vec<ObjectiveReport> {
     let of = |counts: EvidenceCounts| format!("{} of {}", counts.bad, counts.total);
     let objectives = judgement.assessment.iter().flat_map(|assessment| &assessment.objectives);
-    objectives
-        .map(|objective| {
+    let measured = objectives.map(|objective| {
             let (verdict, reason) = match objective.verdict {
                 Verdict::Pass => ("Pass", None),
                 Verdict::Fail(reason) => ("Fail", Some(format!("{reason:?}"))),
@@ -63,6 +66,25 @@ fn verdicts(judgement: &Judgement) -> Vec<ObjectiveReport> {
                 trend: String::new(),
                 message: Some(objective.sentence.chars().take(LONGEST).collect()),
             }
-        })
-        .collect()
+        });
+    measured.chain(judgement.queries.iter().map(asked)).collect()
+}
+
+fn asked(query: &QueryVerdict) -> ObjectiveReport {
+    let (verdict, reason) = match query.standing {
+        Standing::Pass => ("Pass", None),
+        Standing::Fail(reason) => ("Fail", Some(reason.to_owned())),
+        Standing::Pending(reason) => ("Pending", Some(reason.to_owned())),
+    };
+    let [candidate, stable] = query.numbers.clone().map(Option::unwrap_or_default);
+    ObjectiveReport {
+        name: query.name.clone(),
+        verdict: verdict.to_owned(),
+        reason,
+        evidence: String::new(),
+        candidate,
+        stable,
+        trend: query.recent.clone(),
+        message: Some(query.sentence.chars().take(LONGEST).collect()),
+    }
 }

@@ -40,3 +40,24 @@ pub async fn worse_version(place: Place) -> Result<()> {
     ensure!(failed > 0 && failed * 10 < summary.sent, "{failed} of {} requests failed", summary.sent);
     Ok(())
 }
+
+/// An objective that is a query, answered by a real Prometheus: a version that fails a fifth of its requests goes back by three answers in a row.
+pub async fn query_of_ones_own(place: Place) -> Result<()> {
+    let of_revision = |more: &str| format!("sum(rate(http_requests_total{{{more}pod=~\"shop-{{{{revision}}}}-.*\"}}[30s]))");
+    let query = format!("{} / {}", of_revision("code=~\"5..\","), of_revision(""));
+    let judged = |fail_percent: &str| {
+        let promql = json!({"query": query, "atMost": "0.05", "provider": "prometheus", "intervalSeconds": 10});
+        json!({
+            "env": [{ "name": "FAIL_PERCENT", "value": fail_percent }],
+            "objectives": [{ "name": "failures", "promql": promql }],
+            "rollout": { "strategy": { "canary": { "steps": [{ "weight": 30, "soakSeconds": 300 }] } } },
+        })
+    };
+    place.apply(&shop(&place.shared.shop, judged("0"))).await?;
+    let before = place.settled("Stable", DEPLOYED).await?;
+    load::start(&place.shared.cluster, place.namespace, &place.shared.load, RATE).await?;
+    place.apply(&shop(&place.shared.shop, judged("20"))).await?;
+    let after = place.settled("RolledBack", DECIDED).await?;
+    ensure!(after.status.stable.revision == before.status.stable.revision, "stable has changed");
+    says(&after.status.message, &["rolled back at ", "failures: 0.", "at most 0.05 is asked; it failed 3 times in a row"])
+}

@@ -37,6 +37,7 @@ pub fn all() -> Vec<Trial> {
         scenario("image-that-runs-as-root-is-told-the-remedy", Shared, users::runs_as_root),
         scenario("image-that-names-its-user-is-told-the-remedy", Shared, users::names_its_user),
         scenario("metrics-roll-a-worse-version-back", Shared, metrics::worse_version),
+        scenario("query-of-ones-own-rolls-a-version-back", Shared, metrics::query_of_ones_own),
         scenario("crash-loop-is-rolled-back", Shared, pods::crash_loop),
         scenario("unpullable-image-is-rolled-back", Shared, pods::unpullable_image),
         scenario("out-of-memory-is-rolled-back", Shared, pods::out_of_memory),

@@ -76,6 +76,30 @@ pub enum NotAnswer {
     TooMany,
 }
 
+/// The one finite number that an answer has, for a query of the user's own: a scalar, or a vector of one series.
+///
+/// # Errors
+/// What it has instead; or [`NotAnswer`] where it is no answer at all.
+pub fn single(body: &[u8]) -> Result<Result<f64, String>, NotAnswer> {
+    let envelope: Envelope = serde_json::from_slice(body).map_err(|_| NotAnswer::NotJson)?;
+    if envelope.status != "success" {
+        return Err(NotAnswer::Refused(envelope.error.unwrap_or(envelope.status).chars().take(200).collect()));
+    }
+    let data = envelope.data.ok_or(NotAnswer::NotJson)?;
+    let text = match (data.result_type.as_str(), &data.result) {
+        ("scalar", scalar) => scalar[1].as_str(),
+        ("vector", serde_json::Value::Array(series)) => match series.as_slice() {
+            [] => return Ok(Err("the answer has no sample".to_owned())),
+            [only] if only["histogram"].is_array() => return Ok(Err("the answer is a histogram, not a number".to_owned())),
+            [only] => only["value"][1].as_str(),
+            several => return Ok(Err(format!("the answer has {} series, not one: aggregate them, for example by sum()", several.len()))),
+        },
+        (other, _) => return Ok(Err(format!("the answer is a {}, not one number", other.chars().take(20).collect::<String>()))),
+    };
+    let number = text.and_then(|text| text.parse::<f64>().ok()).ok_or(NotAnswer::NotANumber)?;
+    Ok(if number.is_finite() { Ok(number) } else { Err(format!("the answer is {number}")) })
+}
+
 #[derive(Deserialize)]
 struct Envelope {
     status: String,

@@ -68,7 +68,7 @@ fn soaking(replicas: i32, now: Timestamp) -> (Snapshot, Timestamp) {
         at += 5.seconds();
         assert!(at < now + 600.seconds(), "no step was reached");
         rounds += u32::from(is_soaking(&snapshot));
-        let measurements = is_soaking(&snapshot).then(|| scrape(&snapshot, at, now).into()).unwrap_or_default();
+        let measurements = if is_soaking(&snapshot) { scrape(&snapshot, at, now).into() } else { Measurements::default() };
         let decision = decide(&snapshot, &measurements, at);
         snapshot.service.status = Some(decision.status);
         snapshot.judge = decision.judge;
@@ -123,7 +123,8 @@ fn measured(what: &str, count: usize, before: u64, now: Timestamp) -> Duration {
     let services: Vec<Snapshot> = (0..count).map(|index| settled(&format!("shop-{index}"), now)).collect();
     let held = resident().saturating_sub(before);
     let mut writes = 0;
-    let round = timed(|| writes += services.iter().map(|service| decide(service, &None, now).writes.len()).sum::<usize>());
+    let round =
+        timed(|| writes += services.iter().map(|service| decide(service, &Measurements::default(), now).writes.len()).sum::<usize>());
     let each = round / u32::try_from(count).unwrap();
     println!("{what}: {round:.0?} a round, {each:.0?} each, {writes} writes; the snapshots hold {} MiB", held / 1024);
     each

@@ -139,11 +139,11 @@ pub struct PromQl {
     /// where it is named, the running revision is asked about too, and what fails on both is held against neither.
     #[schemars(length(min = 1, max = 4096))]
     pub query: String,
-    /// The largest answer that is good, for example `"0.01"`.
+    /// The largest answer that is good, for example `"0.01"`. Default: none, so `atLeast` counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 24), regex(pattern = r"^-?[0-9]{1,15}([.][0-9]{1,9})?$"))]
     pub at_most: Option<String>,
-    /// The smallest answer that is good, for example `"0.9"`.
+    /// The smallest answer that is good, for example `"0.9"`. Default: none, so `atMost` counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 24), regex(pattern = r"^-?[0-9]{1,15}([.][0-9]{1,9})?$"))]
     pub at_least: Option<String>,

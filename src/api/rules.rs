@@ -140,7 +140,8 @@ pub const OBJECTIVE: Said = (
 );
 
 /// A number is held against one bound.
-pub const BOUND: Said = ("has(self.atMost) != has(self.atLeast)", "an answer is held against one bound: set exactly one of atMost and atLeast");
+pub const BOUND: Said =
+    ("has(self.atMost) != has(self.atLeast)", "an answer is held against one bound: set exactly one of atMost and atLeast");
 
 /// A gate is one thing.
 pub const GATE: Said = ("has(self.approval) != has(self.job)", "a gate waits for one thing: set exactly one of approval and job");

@@ -20,9 +20,9 @@ use super::clock::Clock;
 use super::exchange::{Exchange, reason, text};
 use super::prometheus::Providers;
 use super::telemetry::Telemetry;
+use crate::decide::analysis::{PodSample, Scrape, SilentPod, convention};
 use crate::decide::queries::{QueryAnswer, QueryRequest};
 use crate::decide::{Measurements, Request};
-use crate::decide::analysis::{PodSample, Scrape, SilentPod, convention};
 
 /// Time for one answer. Not above the shortest interval that a spec may ask for.
 const ANSWER: Duration = Duration::from_secs(5);

@@ -121,6 +121,9 @@ impl Providers {
 
 impl Providers {
     /// The answer to a question of a user's own.
+    ///
+    /// # Errors
+    /// Why there is no number.
     pub async fn answer(&self, exchange: &Exchange, question: &QueryRequest) -> Result<f64, Silence> {
         let Some(provider) = self.0.get(&question.provider) else {
             return Err(Silence::Error(format!("the operator knows no provider {}", question.provider)));

@@ -136,14 +136,7 @@ async fn look_again(context: &Context, key: &Key, snapshot: &Snapshot, now: Time
 }
 
 /// Begins a round of measurements beside this reconcile, unless one is under way; its end wakes the service.
-fn measure(
-    context: &Arc<Context>,
-    key: &Key,
-    snapshot: &Snapshot,
-    requests: Vec<Request>,
-    questions: Vec<QueryRequest>,
-    now: Timestamp,
-) {
+fn measure(context: &Arc<Context>, key: &Key, snapshot: &Snapshot, requests: Vec<Request>, questions: Vec<QueryRequest>, now: Timestamp) {
     let rollout = observe::rollout(snapshot.service.status.as_ref());
     let begins = context.notes.with(key, |note| {
         let begins = !note.measuring;

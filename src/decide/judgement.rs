@@ -152,7 +152,12 @@ impl Judgement {
 
     /// What the queries say, where the metrics have nothing left to say.
     fn queried(&self) -> Option<String> {
-        let assessment = self.assessment.as_ref().filter(|assessment| assessment.verdict == Verdict::Pass)?;
+        let assessment = self.assessment.as_ref()?;
+        if assessment.verdict != Verdict::Pass {
+            // Without an objective of the metrics the judge tells of the soak alone.
+            let soaking = assessment.sentence.split("; ").next().filter(|_| assessment.objectives.is_empty())?;
+            return self.queries.first().map(|query| format!("{soaking}; {}", query.sentence));
+        }
         let waiting = self.queries.iter().find(|query| query.standing != Standing::Pass);
         match waiting {
             Some(query) => Some(format!("holding at {:.0}%: {}", self.weight, query.sentence)),

@@ -15,8 +15,8 @@ use super::random::Random;
 use super::scenario::{Answer, Behaviour, Traffic};
 use super::workloads::Workloads;
 use crate::decide::Request;
-use crate::decide::queries::{QueryAnswer, QueryRequest, Silence};
 use crate::decide::analysis::{PodSample, Scrape, SilentPod, convention};
+use crate::decide::queries::{QueryAnswer, QueryRequest, Silence};
 
 /// Upper bounds of the histogram, in milliseconds.
 const BOUNDS: [f64; 7] = [25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0];
@@ -139,7 +139,7 @@ impl Demand {
     }
 
     /// Asks Prometheus a question of the user's own. One that names no revision is about all that serve: the newest image answers.
-    pub(super) fn answer(&self, question: &QueryRequest, workloads: &Workloads, now: Timestamp) -> QueryAnswer {
+    pub(super) fn query(&self, question: &QueryRequest, workloads: &Workloads, now: Timestamp) -> QueryAnswer {
         let nothing = || Err(Silence::Inconclusive("the answer has no sample".to_owned()));
         let fault = self.fault.as_ref().filter(|fault| now < fault.until).map(|fault| fault.answer);
         let value = match fault {

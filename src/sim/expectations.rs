@@ -140,7 +140,8 @@ pub(super) fn bake_seconds(spec: &ProductionServiceSpec) -> i32 {
 /// Requests without which no step passes.
 pub(super) fn least_requests(spec: &ProductionServiceSpec) -> u64 {
     let given = rollout(spec).analysis.and_then(|analysis| analysis.min_requests).unwrap_or(200);
-    if spec.objectives.is_empty() || blue_green(spec).is_some() { 0 } else { u64::try_from(given).unwrap_or(0) }
+    let measured = spec.objectives.iter().any(|objective| objective.promql.is_none());
+    if !measured || blue_green(spec).is_some() { 0 } else { u64::try_from(given).unwrap_or(0) }
 }
 
 fn on_no_evidence(spec: &ProductionServiceSpec) -> Option<OnNoEvidence> {

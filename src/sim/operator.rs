@@ -163,7 +163,7 @@ impl Operator {
         if !questions.is_empty() {
             world.active = now;
             self.queried.extend(questions.iter().map(|question| (question.objective.clone(), now)));
-            self.measurements.answers = questions.iter().map(|question| world.demand.answer(question, &world.workloads, now)).collect();
+            self.measurements.answers = questions.iter().map(|question| world.demand.query(question, &world.workloads, now)).collect();
             snapshot.queried.clone_from(&self.queried);
         }
         let mut decision = decide(&snapshot, &self.measurements, now);

@@ -17,6 +17,7 @@ use plimsoll_demo::{nestjs, wait};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::RwLock;
+use tokio::time::Instant;
 
 /// The program under test, built by cargo with this test.
 const OPERATOR: &str = env!("CARGO_BIN_EXE_plimsoll");
@@ -82,6 +83,7 @@ pub fn scenario<F: Future<Output = Result<()>>>(name: &'static str, turn: Turn, 
                 Turn::Shared => (Some(world.turn.read().await), None),
                 Turn::Alone => (None, Some(world.turn.write().await)),
             };
+            let began = Instant::now();
             let place = Place { namespace: name, shared: world.shared.clone() };
             let result = run(place.clone()).await;
             let told = match &result {
@@ -90,6 +92,7 @@ pub fn scenario<F: Future<Output = Result<()>>>(name: &'static str, turn: Turn, 
             };
             // Its pods would take processor time from the others.
             place.clear().await?;
+            eprintln!("{name}: {} s", began.elapsed().as_secs());
             result.map_err(|error| Failed::from(format!("{error:#}\n{told}")))
         })
     })

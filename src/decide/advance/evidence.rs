@@ -51,22 +51,22 @@ fn verdicts(judgement: &Judgement) -> Vec<ObjectiveReport> {
     let of = |counts: EvidenceCounts| format!("{} of {}", counts.bad, counts.total);
     let objectives = judgement.assessment.iter().flat_map(|assessment| &assessment.objectives);
     let measured = objectives.map(|objective| {
-            let (verdict, reason) = match objective.verdict {
-                Verdict::Pass => ("Pass", None),
-                Verdict::Fail(reason) => ("Fail", Some(format!("{reason:?}"))),
-                Verdict::Pending(reason) => ("Pending", Some(format!("{reason:?}"))),
-            };
-            ObjectiveReport {
-                name: objective.name.clone(),
-                verdict: verdict.to_owned(),
-                reason,
-                evidence: format!("{:.3e}", objective.e),
-                candidate: of(objective.candidate),
-                stable: of(objective.stable),
-                trend: String::new(),
-                message: Some(objective.sentence.chars().take(LONGEST).collect()),
-            }
-        });
+        let (verdict, reason) = match objective.verdict {
+            Verdict::Pass => ("Pass", None),
+            Verdict::Fail(reason) => ("Fail", Some(format!("{reason:?}"))),
+            Verdict::Pending(reason) => ("Pending", Some(format!("{reason:?}"))),
+        };
+        ObjectiveReport {
+            name: objective.name.clone(),
+            verdict: verdict.to_owned(),
+            reason,
+            evidence: format!("{:.3e}", objective.e),
+            candidate: of(objective.candidate),
+            stable: of(objective.stable),
+            trend: String::new(),
+            message: Some(objective.sentence.chars().take(LONGEST).collect()),
+        }
+    });
     measured.chain(judgement.queries.iter().map(asked)).collect()
 }
 

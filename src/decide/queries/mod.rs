@@ -123,7 +123,8 @@ impl std::fmt::Display for Bound {
 pub fn planned(spec: &ProductionServiceSpec, namespace: &str, refusals: &mut Vec<Refusal>) -> Vec<PlannedQuery> {
     let metrics = spec.observability.as_ref().and_then(|observability| observability.metrics.as_ref());
     let default = metrics.and_then(|metrics| metrics.provider.clone());
-    let queries = spec.objectives.iter().enumerate().filter_map(|(index, objective)| Some((index, &objective.name, objective.promql.as_ref()?)));
+    let queries =
+        spec.objectives.iter().enumerate().filter_map(|(index, objective)| Some((index, &objective.name, objective.promql.as_ref()?)));
     let mut planned = Vec::new();
     for (index, name, promql) in queries {
         let field = format!("spec.objectives[{index}].promql");
@@ -192,6 +193,7 @@ pub fn due(plan: &Plan, snapshot: &Snapshot, now: Timestamp) -> Vec<QueryRequest
 }
 
 /// When the next question is due. `None` while nothing is watched.
+#[must_use]
 pub fn wake(plan: &Plan, progress: &Progress, queried: &BTreeMap<String, Timestamp>) -> Option<Timestamp> {
     plan.queries.iter().filter_map(|query| next(query, plan, progress, queried)).min()
 }
@@ -208,7 +210,10 @@ fn next(query: &PlannedQuery, plan: &Plan, progress: &Progress, queried: &BTreeM
 pub fn observe(plan: &Plan, progress: &mut Progress, answers: &[QueryAnswer]) {
     for query in &plan.queries {
         let of = |revision: Option<&str>| {
-            answers.iter().find(|answer| answer.objective == query.name && answer.revision.as_deref() == revision).map(|answer| &answer.value)
+            answers
+                .iter()
+                .find(|answer| answer.objective == query.name && answer.revision.as_deref() == revision)
+                .map(|answer| &answer.value)
         };
         let own = of(Some(&progress.revision)).or_else(|| of(None));
         let other = answers.iter().find(|answer| {

@@ -168,7 +168,15 @@ fn what_cannot_be_asked_is_refused_with_its_field() {
 
 #[test]
 fn numbers_have_four_digits() {
-    let cases = [(0.0, "0"), (1.0, "1"), (0.123_456, "0.1235"), (1_234_567.0, "1235000"), (-0.5, "-0.5"), (1e-12, "0.000000000001"), (1e300, "1.000e300")];
+    let cases = [
+        (0.0, "0"),
+        (1.0, "1"),
+        (0.123_456, "0.1235"),
+        (1_234_567.0, "1235000"),
+        (-0.5, "-0.5"),
+        (1e-12, "0.000000000001"),
+        (1e300, "1.000e300"),
+    ];
     for (value, expected) in cases {
         assert_eq!(number(value), expected, "{value}");
     }

@@ -50,7 +50,7 @@ pub fn verdicts(plan: &Plan, progress: &Progress, stable: &str, deadline: Option
         let memory = of(query);
         let (standing, sentence) = judged(query, memory, progress, stable);
         let (standing, sentence) = match standing {
-            Standing::Pending(_) if late => at_the_deadline(plan.on_no_evidence, memory, standing, sentence),
+            Standing::Pending(_) if late => at_the_deadline(plan.on_no_evidence, memory, standing, &sentence),
             _ => (standing, sentence),
         };
         QueryVerdict {
@@ -93,7 +93,7 @@ fn judged(query: &PlannedQuery, memory: &QueryMemory, progress: &Progress, stabl
 }
 
 /// Time without evidence does what `onNoEvidence` says; it never promotes a version whose last number failed.
-fn at_the_deadline(wanted: OnNoEvidence, memory: &QueryMemory, standing: Standing, sentence: String) -> (Standing, String) {
+fn at_the_deadline(wanted: OnNoEvidence, memory: &QueryMemory, standing: Standing, sentence: &str) -> (Standing, String) {
     let fails = memory.recent.chars().rfind(|letter| matches!(letter, 'S' | 'F')) == Some('F');
     match wanted {
         OnNoEvidence::RollBack => (Standing::Fail("NoEvidence"), format!("{sentence}; the time for it is over")),

@@ -1,8 +1,9 @@
 //! A real Prometheus that discovers the pods of some namespaces by itself: a process of the test that starts it.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -15,11 +16,12 @@ use crate::stop::Stop;
 /// Seconds between two of its scrapes.
 pub const SCRAPE_INTERVAL_SECONDS: u16 = 5;
 
-/// A Prometheus. It ends with the value, or with the thread that started it, however that ends.
+/// A Prometheus. It ends with the value, or with the process that started it, however that ends.
 pub struct Prometheus {
-    directory: PathBuf,
     address: SocketAddr,
-    child: Option<Child>,
+    child: Child,
+    /// Its parent is a thread of its own: the kernel ends it with the thread that started it, and a test's thread ends before others' do.
+    _parent: Sender<()>,
 }
 
 impl Prometheus {
@@ -48,9 +50,16 @@ impl Prometheus {
         let path = directory.join("prometheus.yml");
         std::fs::write(&path, config.to_string()).with_context(|| format!("cannot write {}", path.display()))?;
         let address = TcpListener::bind((address, 0)).and_then(|listener| listener.local_addr()).context("no free port")?;
-        let mut prometheus = Self { directory, address, child: None };
-        prometheus.resume()?;
-        Ok(prometheus)
+        let mut command = command(&directory, address)?;
+        let (end, ended) = channel::<()>();
+        let (started, child) = channel();
+        std::thread::spawn(move || {
+            let _ = started.send(command.spawn());
+            // Until the other side is dropped.
+            let _ = ended.recv();
+        });
+        let child = child.recv().context("the parent of Prometheus ended")?.context("cannot run prometheus")?;
+        Ok(Self { address, child, _parent: end })
     }
 
     /// Its address.
@@ -58,38 +67,30 @@ impl Prometheus {
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
+}
 
-    fn resume(&mut self) -> Result<()> {
-        let setpriv = host::find_program("setpriv").context("the program `setpriv` is missing: install util-linux")?;
-        let log = std::fs::File::create(self.directory.join("log")).context("cannot write Prometheus' log")?;
-        let flag = |name: &str, value: String| format!("--{name}={value}");
-        let child = Command::new(setpriv)
-            // A test that is killed takes it along.
-            .args(["--pdeathsig", "KILL"])
-            .arg(Part::Prometheus.program("prometheus")?)
-            .arg(flag("config.file", self.directory.join("prometheus.yml").display().to_string()))
-            .arg(flag("storage.tsdb.path", self.directory.join("storage").display().to_string()))
-            .arg(flag("web.listen-address", self.address.to_string()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .context("cannot run prometheus")?;
-        self.child = Some(child);
-        Ok(())
-    }
-
-    fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // Gone already is as good.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
+fn command(directory: &Path, address: SocketAddr) -> Result<Command> {
+    let setpriv = host::find_program("setpriv").context("the program `setpriv` is missing: install util-linux")?;
+    let log = std::fs::File::create(directory.join("log")).context("cannot write Prometheus' log")?;
+    let flag = |name: &str, value: String| format!("--{name}={value}");
+    let mut command = Command::new(setpriv);
+    command
+        // A test that is killed takes it along.
+        .args(["--pdeathsig", "KILL"])
+        .arg(Part::Prometheus.program("prometheus")?)
+        .arg(flag("config.file", directory.join("prometheus.yml").display().to_string()))
+        .arg(flag("storage.tsdb.path", directory.join("storage").display().to_string()))
+        .arg(flag("web.listen-address", address.to_string()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
+    Ok(command)
 }
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
-        self.stop();
+        // Gone already is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

@@ -48,7 +48,9 @@ pub async fn query_of_ones_own(place: Place) -> Result<()> {
     let judged = |fail_percent: &str| {
         let promql = json!({"query": query, "atMost": "0.05", "provider": "prometheus", "intervalSeconds": 10});
         json!({
-            "env": [{ "name": "FAIL_PERCENT", "value": fail_percent }],
+            "env": [{ "name": "FAIL_PERCENT", "value": fail_percent }, { "name": "METRICS_LISTEN", "value": ":9090" }],
+            // Prometheus scrapes the port of this name.
+            "ports": [{ "name": "http", "port": 8080 }, { "name": "metrics", "port": 9090 }],
             "objectives": [{ "name": "failures", "promql": promql }],
             "rollout": { "strategy": { "canary": { "steps": [{ "weight": 30, "soakSeconds": 300 }] } } },
         })

@@ -29,15 +29,16 @@ pub fn all() -> Vec<Trial> {
     let turn = if zero_loss::rounds().is_some() { Alone } else { Shared };
     // Those that take longest begin; the last ones wait for all others.
     vec![
-        scenario("nestjs-errors-go-back-and-a-good-version-is-promoted", Shared, nestjs::errors_go_back_and_a_good_version_is_promoted),
+        scenario("nestjs-good-version-is-promoted", Shared, nestjs::a_good_version_is_promoted),
+        scenario("nestjs-errors-go-back", Shared, nestjs::errors_go_back),
         scenario("nestjs-blocked-event-loop-goes-back", Shared, nestjs::a_blocked_event_loop_goes_back),
         scenario("nestjs-leak-goes-back", Shared, nestjs::a_leak_goes_back),
+        scenario("query-of-ones-own-rolls-a-version-back", Shared, metrics::query_of_ones_own),
         scenario("autoscaler-scales-by-processor-load", Shared, autoscaling::processor_load),
         scenario("config-is-rolled-back-with-its-revision", Shared, config::rolled_back),
         scenario("image-that-runs-as-root-is-told-the-remedy", Shared, users::runs_as_root),
         scenario("image-that-names-its-user-is-told-the-remedy", Shared, users::names_its_user),
         scenario("metrics-roll-a-worse-version-back", Shared, metrics::worse_version),
-        scenario("query-of-ones-own-rolls-a-version-back", Shared, metrics::query_of_ones_own),
         scenario("crash-loop-is-rolled-back", Shared, pods::crash_loop),
         scenario("unpullable-image-is-rolled-back", Shared, pods::unpullable_image),
         scenario("out-of-memory-is-rolled-back", Shared, pods::out_of_memory),

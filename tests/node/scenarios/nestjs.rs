@@ -14,11 +14,15 @@ const RATE: u32 = 40;
 
 const OOM_KILLED: &str = "OOMKilled";
 
-/// A tenth of the requests fails: back by the share of failures. Then a good version goes through.
-pub async fn errors_go_back_and_a_good_version_is_promoted(place: Place) -> Result<()> {
+/// A tenth of the requests fails: back by the share of failures.
+pub async fn errors_go_back(place: Place) -> Result<()> {
     let Some(app) = App::deploy(&place).await? else { return Ok(()) };
-    app.goes_back("FAIL_PERCENT=10", "requests failed").await?;
+    app.goes_back("FAIL_PERCENT=10", "requests failed").await
+}
 
+/// A good version goes through, by the numbers of Prometheus.
+pub async fn a_good_version_is_promoted(place: Place) -> Result<()> {
+    let Some(app) = App::deploy(&place).await? else { return Ok(()) };
     let before = summary(&place).await?;
     place.apply(&service(&app.image, "VERSION=2", Source::Prometheus)).await?;
     let promoted = place.settled("Stable", DECIDED).await?;

@@ -145,7 +145,7 @@ rows+=($!)
 {
     renice --priority 15 --pid "$BASHPID" >/dev/null
     # All 20 000 where nobody waits for them.
-    level seeds . make --no-print-directory seeds SEEDS="${SEEDS:-$([ -n "${CI:-}" ] && echo 10000 || echo 2000)}"
+    level seeds . make --no-print-directory seeds SEEDS="${SEEDS:-$([ -n "${CI:-}" ] && echo 10000 || echo 1000)}"
     level decisions . cargo bench --bench decisions -- --short
 } &
 rows+=($!)
@@ -155,10 +155,9 @@ rows+=($!)
     # In a user's cluster, which the other scenarios play as well.
     level demo . tests users_cluster &
     demo=$!
-    level node . tests node --skip node_drains --skip routes_lose
+    level node . tests node --skip node_drains
     wait "$demo"
-    # Load with nothing beside it; then the node of all pods is drained.
-    level zero-loss . tests node routes_lose
+    # The node of all pods.
     level drain . tests node node_drains
     if root; then release_node; level bed-node . tests real_node; fi
 } &
@@ -174,9 +173,8 @@ show cluster "a real control plane with fake nodes"
 show silence "what 200 settled services cost their API server"
 show seeds "simulated runs with faults (20 000 in CI), and the bugs that the invariants have to catch"
 show decisions "bad versions found, good ones left alone: the benchmark's short form"
-show node "pods that really run, crash and are killed"
+show node "pods that really run, crash and are killed; no request is lost when versions come and go"
 show demo "the demo in a user's cluster"
-show zero-loss "versions come and go through Contour and Envoy, under load and disturbances"
 show drain "a node is drained under a broken candidate"
 if root; then show bed-node "the test bed itself, real node"; else summary+=("$(printf '%-12s     0 run: a real node needs root' bed-node)"); fi
 

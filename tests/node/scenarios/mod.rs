@@ -25,9 +25,9 @@ const DECIDED: Duration = Duration::from_secs(360);
 
 /// All of them.
 pub fn all() -> Vec<Trial> {
-    // Beside each other where nobody measures.
+    // Each by itself where it is a benchmark.
     let turn = if zero_loss::rounds().is_some() { Alone } else { Shared };
-    // Those that take longest begin; the last ones wait for all others.
+    // Those that take longest begin. Load comes when most of the others have ended; the last ones wait for all.
     vec![
         scenario("nestjs-good-version-is-promoted", Shared, nestjs::a_good_version_is_promoted),
         scenario("nestjs-errors-go-back", Shared, nestjs::errors_go_back),

@@ -295,6 +295,9 @@ pub struct Progress {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub verdicts: Vec<ObjectiveReport>,
+    /// Stable's past, once it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryMemory>,
     /// Answers to the objectives that are queries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
@@ -305,6 +308,16 @@ pub struct Progress {
     /// State of the analysis.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub analysis: Option<AnalysisState>,
+}
+
+/// Stable's past, out of Prometheus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryMemory {
+    /// When it was taken in.
+    pub at: Moment,
+    /// Moments of it that were known; 0: nothing was.
+    pub rounds: i32,
 }
 
 /// Answers to an objective that is a query.

@@ -18,9 +18,10 @@ use tokio::time::timeout;
 
 use super::clock::Clock;
 use super::exchange::{Exchange, reason, text};
-use super::prometheus::Providers;
+use super::prometheus::{self, Providers};
 use super::telemetry::Telemetry;
 use crate::decide::analysis::{PodSample, Scrape, SilentPod, convention};
+use crate::decide::history::HistoryRequest;
 use crate::decide::queries::{QueryAnswer, QueryRequest};
 use crate::decide::{Measurements, Request};
 
@@ -33,6 +34,25 @@ const PODS_AT_ONCE: usize = 16;
 const REQUESTS: usize = 1024;
 /// Who asks.
 pub const AGENT: &str = concat!("plimsoll/", env!("CARGO_PKG_VERSION"));
+
+/// What is due.
+#[derive(Debug, Default)]
+pub struct Due {
+    /// Metrics of pods.
+    pub requests: Vec<Request>,
+    /// Questions of the user's own.
+    pub questions: Vec<QueryRequest>,
+    /// Stable's past.
+    pub history: Option<HistoryRequest>,
+}
+
+impl Due {
+    /// Whether nothing is.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.requests.is_empty() && self.questions.is_empty() && self.history.is_none()
+    }
+}
 
 /// Asks pods, or a Prometheus about them.
 pub struct Pods {
@@ -50,9 +70,23 @@ impl Pods {
     }
 
     /// Asks everything, and waits for all answers or the end of the round.
-    pub async fn round(self: Arc<Self>, namespace: Arc<str>, requests: Vec<Request>, questions: Vec<QueryRequest>) -> Measurements {
-        let (scrape, answers) = tokio::join!(self.scrape(namespace, requests), self.answers(questions));
-        Measurements { scrape, answers }
+    pub async fn round(self: Arc<Self>, namespace: Arc<str>, due: Due) -> Measurements {
+        let Due { requests, questions, history } = due;
+        let (scrape, answers, history) =
+            tokio::join!(self.scrape(namespace.clone(), requests), self.answers(questions), self.history(&namespace, history));
+        Measurements { scrape, answers, history }
+    }
+
+    /// Stable's past; where nothing can be learned of it, it is empty, and is not asked for again.
+    async fn history(&self, namespace: &str, asked: Option<HistoryRequest>) -> Option<Vec<Scrape>> {
+        let asked = asked?;
+        let known = timeout(ROUND, self.providers.history(&self.exchange, namespace, &asked)).await;
+        let known = known.unwrap_or_else(|_| Err(format!("Prometheus gives no answer within {} s", ROUND.as_secs())));
+        self.telemetry.measured(known.is_ok());
+        if let Err(why) = &known {
+            tracing::info!(namespace, why, "stable's past is not known: its scatter is learned during the rollout");
+        }
+        Some(known.unwrap_or_default())
     }
 
     /// The questions of the user's own, side by side.
@@ -80,15 +114,7 @@ impl Pods {
                     Ok(pods) => pods.get(&request.name).cloned().unwrap_or_else(|| Err("Prometheus does not know it".to_owned())),
                     Err(why) => Err(why.clone()),
                 };
-                let sample = answer.map(|known| PodSample {
-                    pod: request.pod.clone(),
-                    revision: request.revision.clone(),
-                    at: known.at,
-                    // Of a container that was started after the scrape nothing is known yet.
-                    started: request.started.filter(|started| *started <= known.at),
-                    ready_since: request.ready_since,
-                    counters: known.counters,
-                });
+                let sample = answer.map(|known| prometheus::sample(&request, known));
                 (request, sample)
             }));
         }

@@ -24,6 +24,8 @@ use super::exchange::{Exchange, MAX_BODY_BYTES, reason};
 use super::measure::AGENT;
 use crate::decide::Request;
 use crate::decide::analysis::prometheus::{self, Answer, Known};
+use crate::decide::analysis::{PodSample, Scrape};
+use crate::decide::history::HistoryRequest;
 use crate::decide::queries::{QueryRequest, Silence};
 
 /// Time for the answer to a question of a user's own.
@@ -103,8 +105,7 @@ impl Providers {
         requests: &[Request],
     ) -> Result<BTreeMap<String, Result<Known, String>>, String> {
         let Some(first) = requests.first() else { return Ok(BTreeMap::new()) };
-        let name = first.provider.as_deref().unwrap_or_default();
-        let provider = self.0.get(name).ok_or_else(|| format!("the operator knows no provider {name}"))?;
+        let provider = self.named(first)?;
         let names: BTreeSet<&str> = requests.iter().map(|request| request.name.as_str()).collect();
         let pods = prometheus::pods_called(names.into_iter());
         let reading = &first.reading;
@@ -120,6 +121,40 @@ impl Providers {
 }
 
 impl Providers {
+    /// What was known of stable's pods at each moment of the past, oldest first.
+    ///
+    /// # Errors
+    /// Why nothing is known of it.
+    pub async fn history(&self, exchange: &Exchange, namespace: &str, asked: &HistoryRequest) -> Result<Vec<Scrape>, String> {
+        let Some(first) = asked.pods.first() else { return Ok(Vec::new()) };
+        let provider = self.named(first)?;
+        let names: BTreeSet<&str> = asked.pods.iter().map(|request| request.name.as_str()).collect();
+        let (pods, reading) = (prometheus::pods_called(names.into_iter()), &first.reading);
+        let range = |query: String| {
+            let seconds = |at: Timestamp| at.as_second();
+            let (from, to, step) = (seconds(asked.from), seconds(asked.to), asked.step_seconds);
+            let form = format!("query={}&start={from}&end={to}&step={step}&timeout=8s", encoded(&query));
+            provider.post(exchange, "query_range", form, prometheus::range)
+        };
+        let counts = range(prometheus::counts(namespace, &pods, reading)).await?;
+        let buckets = match prometheus::buckets(namespace, &pods, reading) {
+            Some(query) if first.latency => range(query).await?,
+            _ => BTreeMap::new(),
+        };
+        let nothing = Answer::default();
+        let round = |(at, counts): (&Timestamp, &Answer)| {
+            let known = prometheus::read(counts, buckets.get(at).unwrap_or(&nothing), reading);
+            let sample = |request: &Request| Some(sample(request, known.get(&request.name)?.clone().ok()?));
+            Scrape { at: *at, samples: asked.pods.iter().filter_map(sample).collect(), silent: Vec::new() }
+        };
+        Ok(counts.iter().map(round).filter(|round| !round.samples.is_empty()).collect())
+    }
+
+    fn named(&self, request: &Request) -> Result<&Arc<Provider>, String> {
+        let name = request.provider.as_deref().unwrap_or_default();
+        self.0.get(name).ok_or_else(|| format!("the operator knows no provider {name}"))
+    }
+
     /// The answer to a question of a user's own.
     ///
     /// # Errors
@@ -198,6 +233,20 @@ impl Provider {
             }
         };
         answer.and_then(|outcome| outcome).map_err(told)
+    }
+}
+
+/// What is known of a pod, as a sample of it.
+#[must_use]
+pub fn sample(request: &Request, known: Known) -> PodSample {
+    PodSample {
+        pod: request.pod.clone(),
+        revision: request.revision.clone(),
+        at: known.at,
+        // Of a container that was started after the scrape nothing is known yet.
+        started: request.started.filter(|started| *started <= known.at),
+        ready_since: request.ready_since,
+        counters: known.counters,
     }
 }
 

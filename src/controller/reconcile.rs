@@ -9,10 +9,10 @@ use super::clock::Clock;
 use super::error::Error;
 use super::events::Subject;
 use super::observe::{self, Observed};
+use super::measure::Due;
 use super::queue::{Key, Next};
 use super::{Context, apply, measure};
-use crate::decide::queries::QueryRequest;
-use crate::decide::{self, Decision, Event, Request, Snapshot};
+use crate::decide::{self, Decision, Event, Snapshot};
 
 /// Seconds after which foreign objects under our names are looked at again: no watch shows when they go.
 const LOOK_AGAIN_SECONDS: i64 = 30;
@@ -136,16 +136,16 @@ async fn look_again(context: &Context, key: &Key, snapshot: &Snapshot, now: Time
 }
 
 /// Begins a round of measurements beside this reconcile, unless one is under way; its end wakes the service.
-fn measure(context: &Arc<Context>, key: &Key, snapshot: &Snapshot, requests: Vec<Request>, questions: Vec<QueryRequest>, now: Timestamp) {
+fn measure(context: &Arc<Context>, key: &Key, snapshot: &Snapshot, due: Due, now: Timestamp) {
     let rollout = observe::rollout(snapshot.service.status.as_ref());
     let begins = context.notes.with(key, |note| {
         let begins = !note.measuring;
         if begins {
             note.measuring = true;
-            if !requests.is_empty() {
+            if !due.requests.is_empty() {
                 note.measured = Some(now);
             }
-            note.queried.extend(questions.iter().map(|question| (question.objective.clone(), now)));
+            note.queried.extend(due.questions.iter().map(|question| (question.objective.clone(), now)));
             note.rollout.clone_from(&rollout);
         }
         begins
@@ -154,7 +154,7 @@ fn measure(context: &Arc<Context>, key: &Key, snapshot: &Snapshot, requests: Vec
         let (context, key) = (context.clone(), key.clone());
         tokio::spawn(async move {
             // As a task of its own: even a panic in it ends the round.
-            let round = context.pods.clone().round(key.namespace.clone(), requests, questions);
+            let round = context.pods.clone().round(key.namespace.clone(), due);
             let measurements = measure::bounded(tokio::spawn(round)).await;
             context.notes.with(&key, |note| {
                 note.measuring = false;

@@ -5,13 +5,14 @@ use jiff::{Timestamp, ToSpan as _};
 use super::analysis::signals::{self, Outcome, Signal};
 use super::analysis::{Assessment, Control, Judge, OnNoEvidence, PendingReason, PodState, Situation, Verdict};
 use super::facts::Facts;
+use super::history;
 use super::plan::Plan;
 use super::queries::{self, QueryVerdict, Standing};
 use super::snapshot::{Measurements, Snapshot};
 use super::strategy::Front;
 use super::units::percent;
 use crate::api::analysis::OnNoEvidence as Wanted;
-use crate::api::status::{Cause, CauseReason, Memory, Progress, Stage};
+use crate::api::status::{Cause, CauseReason, HistoryMemory, Memory, Moment, Progress, Stage};
 
 /// What the judge says at this moment.
 #[derive(Clone, Debug, Default)]
@@ -96,12 +97,22 @@ pub fn judge(
         },
         pods: &pods,
     };
+    let past = measurements.history.as_ref().filter(|_| history::is_wanted(plan, progress));
+    for scrape in past.into_iter().flatten() {
+        judge.observe(scrape, &situation);
+    }
     if let Some(scrape) = &measurements.scrape {
         judge.observe(scrape, &situation);
     }
     let deadline = situation.deadline;
     let assessment = weight_since.is_some().then(|| judge.judge(&situation));
     let soaked = weight_since.is_some_and(|since| now >= since + soak_seconds.seconds());
+    if let Some(past) = past {
+        let rounds = i32::try_from(past.len()).unwrap_or(i32::MAX);
+        progress.history = Some(HistoryMemory { at: Moment(now), rounds });
+        // What was learned is written down at once: it is not asked for again.
+        progress.saved = None;
+    }
     queries::observe(plan, progress, &measurements.answers);
     let queries = queries::verdicts(plan, progress, stable, deadline, now);
     Judgement { judge: Some(judge), assessment, unasked: plan.switches() && !baking && soaked, signals, queries, weight }

@@ -12,6 +12,7 @@ pub mod analysis;
 pub mod commands;
 pub mod facts;
 pub mod gates;
+pub mod history;
 pub mod judgement;
 pub mod measured;
 pub mod memory;
@@ -71,9 +72,29 @@ pub fn due(snapshot: &Snapshot, now: Timestamp) -> Vec<Request> {
     }
     let Some(plan) = counting_plan(snapshot, &plan::plan(snapshot)) else { return Vec::new() };
     let Some(next) = next_measurement(snapshot, &plan, now) else { return Vec::new() };
-    let Some(metrics) = plan.metrics.clone().filter(|_| next <= now) else { return Vec::new() };
+    let progress = snapshot.service.status.as_ref().and_then(|status| status.rollout.as_ref()?.progress.as_ref());
+    // The past comes before the present.
+    if next > now || progress.is_some_and(|progress| history::is_wanted(&plan, progress)) {
+        return Vec::new();
+    }
+    requests(snapshot, &plan)
+}
+
+/// The question about stable's past, once, when a rollout begins.
+#[must_use]
+pub fn due_history(snapshot: &Snapshot, now: Timestamp) -> Option<history::HistoryRequest> {
+    if !measures(snapshot) {
+        return None;
+    }
+    let plan = counting_plan(snapshot, &plan::plan(snapshot))?;
+    history::due(&plan, snapshot, requests(snapshot, &plan), now)
+}
+
+/// One request for each ready pod of both revisions.
+fn requests(snapshot: &Snapshot, plan: &plan::Plan) -> Vec<Request> {
+    let Some(metrics) = plan.metrics.clone() else { return Vec::new() };
     // Each revision answers where its own ports are.
-    let own = |revision: &String| snapshot.records.get(revision).and_then(|record| plan::metrics_of(&plan, &record.spec.ports));
+    let own = |revision: &String| snapshot.records.get(revision).and_then(|record| plan::metrics_of(plan, &record.spec.ports));
     let latency = plan.settings.objectives.iter().any(|objective| matches!(objective.kind, analysis::ObjectiveKind::Latency { .. }));
     let ready = snapshot.pods.iter().filter(|pod| pod.state.ready && !pod.state.terminating);
     ready

@@ -226,10 +226,12 @@ pub struct Measurements {
     pub scrape: Option<Scrape>,
     /// Answers to the objectives that are queries.
     pub answers: Vec<QueryAnswer>,
+    /// Stable's past, oldest first, as far as it is known; `None`: it was not asked for.
+    pub history: Option<Vec<Scrape>>,
 }
 
 impl From<Scrape> for Measurements {
     fn from(scrape: Scrape) -> Self {
-        Self { scrape: Some(scrape), answers: Vec::new() }
+        Self { scrape: Some(scrape), ..Self::default() }
     }
 }

@@ -19,7 +19,7 @@ use crate::api::ProductionServiceStatus;
 use crate::decide::analysis::Judge;
 use crate::decide::render::ownership::is_ours;
 use crate::decide::traffic::Routing;
-use crate::decide::{Around, Child, Decision, Kind, Measurements, Record, Snapshot, Write, decide, due, due_queries};
+use crate::decide::{Around, Child, Decision, Kind, Measurements, Record, Snapshot, Write, decide, due, due_history, due_queries};
 
 /// A watch tells of a change this much later, at least: nothing is seen before it happened.
 const NEXT: SignedDuration = SignedDuration::from_millis(1);
@@ -165,6 +165,10 @@ impl Operator {
             self.queried.extend(questions.iter().map(|question| (question.objective.clone(), now)));
             self.measurements.answers = questions.iter().map(|question| world.demand.query(question, &world.workloads, now)).collect();
             snapshot.queried.clone_from(&self.queried);
+        }
+        // Nobody has watched before the story begins.
+        if due_history(&snapshot, now).is_some() {
+            self.measurements.history = Some(Vec::new());
         }
         let mut decision = decide(&snapshot, &self.measurements, now);
         if decision.is_grave(&snapshot) && self.bug != Some(Bug::ActsOnAStaleCache) {

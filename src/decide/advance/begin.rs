@@ -112,6 +112,7 @@ fn started(input: &Input<'_>, attempt: i32, stage: Stage) -> Progress {
         sentence,
         saved: None,
         verdicts: Vec::new(),
+        history: None,
         queries: Vec::new(),
         signals: SignalMemory::default(),
         analysis: None,

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::convention::{Counters, Page, Reading};
-pub use answer::{Answer, Element, NotAnswer, Value, single};
+pub use answer::{Answer, Element, NotAnswer, Value, range, single};
 pub use query::{buckets, counts, pods_called};
 
 /// What Prometheus knows of one pod.

@@ -25,6 +25,12 @@ pub async fn a_good_version_is_promoted(place: Place) -> Result<()> {
     let Some(app) = App::deploy(&place).await? else { return Ok(()) };
     let before = summary(&place).await?;
     place.apply(&service(&app.image, "VERSION=2", Source::Prometheus)).await?;
+    // What stable did before is asked of Prometheus first.
+    let rounds = ["productionservice", "shop"];
+    plimsoll_demo::wait::until("stable's past is known", DEPLOYED, async || {
+        place.field(&rounds, "{.status.rollout.progress.history.rounds}").await.parse::<u32>().ok().filter(|rounds| *rounds > 0)
+    })
+    .await?;
     let promoted = place.settled("Stable", DECIDED).await?;
     ensure!(promoted.status.stable.revision != app.stable, "the good version was not promoted: {}", promoted.status.message);
     let after = summary(&place).await?;

@@ -10,6 +10,8 @@ use crate::decide::analysis::exposition::Sample;
 
 /// The most elements of one answer.
 const MAX_ELEMENTS: usize = 20_000;
+/// The most values of an answer about the past.
+const MAX_RANGE: usize = 200_000;
 
 /// An instant query's answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,8 +68,8 @@ pub enum NotAnswer {
     #[error("Prometheus refuses the query: {0}")]
     Refused(String),
     /// Another type than was asked for.
-    #[error("the answer is a {0}, not a vector")]
-    NotAVector(String),
+    #[error("the answer is a {0}, which was not asked for")]
+    WrongType(String),
     /// A value that is no number.
     #[error("the answer has a value that is no number")]
     NotANumber,
@@ -124,21 +126,31 @@ struct Series {
 }
 
 #[derive(Deserialize)]
+struct Rows {
+    #[serde(default)]
+    metric: BTreeMap<String, String>,
+    #[serde(default)]
+    values: Vec<(f64, String)>,
+    #[serde(default)]
+    histograms: Vec<(f64, Native)>,
+}
+
+#[derive(Deserialize)]
 struct Native {
     count: String,
     #[serde(default)]
     buckets: Vec<(i64, String, String, String)>,
 }
 
-/// The result of an answer, if it is a vector.
-fn result(body: &[u8]) -> Result<serde_json::Value, NotAnswer> {
+/// The result of an answer, if it is of this type.
+fn result(body: &[u8], wanted: &str) -> Result<serde_json::Value, NotAnswer> {
     let envelope: Envelope = serde_json::from_slice(body).map_err(|_| NotAnswer::NotJson)?;
     if envelope.status != "success" {
         return Err(NotAnswer::Refused(envelope.error.unwrap_or(envelope.status).chars().take(200).collect()));
     }
     let data = envelope.data.ok_or(NotAnswer::NotJson)?;
-    if data.result_type != "vector" {
-        return Err(NotAnswer::NotAVector(data.result_type.chars().take(20).collect()));
+    if data.result_type != wanted {
+        return Err(NotAnswer::WrongType(data.result_type.chars().take(20).collect()));
     }
     Ok(data.result)
 }
@@ -162,9 +174,31 @@ impl Answer {
             };
             Ok(Element { labels: series.metric, value })
         };
-        let elements = series(result(body)?)?.into_iter().map(element).collect::<Result<_, _>>()?;
+        let elements = series(result(body, "vector")?)?.into_iter().map(element).collect::<Result<_, _>>()?;
         Ok(Self { elements })
     }
+}
+
+/// Reads a range query's answer: what an instant query would have answered at each of its moments, oldest first.
+///
+/// # Errors
+/// Why it says nothing; nothing of it may be used then.
+pub fn range(body: &[u8]) -> Result<BTreeMap<Timestamp, Answer>, NotAnswer> {
+    let mut moments: BTreeMap<Timestamp, Answer> = BTreeMap::new();
+    let all: Vec<Rows> = serde_json::from_value(result(body, "matrix")?).map_err(|_| NotAnswer::NotJson)?;
+    if all.iter().map(|rows| rows.values.len() + rows.histograms.len()).sum::<usize>() > MAX_RANGE {
+        return Err(NotAnswer::TooMany);
+    }
+    for Rows { metric, values, histograms } in all {
+        let numbers = values.into_iter().map(|(at, text)| Ok((at, Value::Number(number(&text)?))));
+        let shapes = histograms.into_iter().map(|(at, native)| Ok((at, Value::Histogram(native.read()?))));
+        for found in numbers.chain(shapes) {
+            let (at, value) = found?;
+            let at = time(at).ok_or(NotAnswer::NotANumber)?;
+            moments.entry(at).or_default().elements.push(Element { labels: metric.clone(), value });
+        }
+    }
+    Ok(moments)
 }
 
 impl Native {

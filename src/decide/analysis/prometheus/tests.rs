@@ -118,12 +118,12 @@ fn answers_that_say_nothing() {
         (
             "a scalar",
             json!({"status": "success", "data": {"resultType": "scalar", "result": [1, "2"]}}).to_string(),
-            NotAnswer::NotAVector("scalar".to_owned()),
+            NotAnswer::WrongType("scalar".to_owned()),
         ),
         (
             "a matrix",
             json!({"status": "success", "data": {"resultType": "matrix", "result": []}}).to_string(),
-            NotAnswer::NotAVector("matrix".to_owned()),
+            NotAnswer::WrongType("matrix".to_owned()),
         ),
         ("a word", of(json!([element(json!({}), "many")])), NotAnswer::NotANumber),
         ("without a value", of(json!([{"metric": {}}])), NotAnswer::NotJson),
@@ -149,4 +149,57 @@ fn values_that_are_no_counts_silence_their_pod_only() {
         assert!(read_one(&[counted("a", "200", "1"), at, up], &[]).is_err(), "a time that no calendar has");
     }
     assert_eq!(read(&vector(&[element(json!({}), "1")]), &Answer::default(), &Reading::default()), BTreeMap::new());
+}
+
+fn answer(kind: &str, result: &Json) -> Vec<u8> {
+    json!({"status": "success", "data": {"resultType": kind, "result": result}}).to_string().into_bytes()
+}
+
+#[test]
+fn the_past_is_what_instant_queries_would_have_answered() {
+    let rows = json!([
+        {"metric": {"__name__": "http_requests_total", "pod": "a", "code": "200"}, "values": [[1_700_000_000, "10"], [1_700_000_015, "25"]]},
+        {"metric": {"pod": "a", "plimsoll": "at"}, "values": [[1_700_000_000, "1699999999"], [1_700_000_015, "1700000014"]]},
+        {"metric": {"pod": "a", "plimsoll": "up"}, "values": [[1_700_000_000, "1"], [1_700_000_015, "1"]]},
+        {"metric": {"__name__": "http_requests_total", "pod": "b", "code": "200"}, "values": [[1_700_000_015, "7"]]},
+    ]);
+    let moments = range(&answer("matrix", &rows)).unwrap();
+    let known: Vec<_> = moments.values().map(|counts| read(counts, &Answer::default(), &Reading::default())).collect();
+    let total = |round: usize| known[round]["a"].as_ref().unwrap().counters.total;
+    assert_eq!((known.len(), total(0), total(1)), (2, 10, 25));
+    assert_eq!(known[1]["a"].as_ref().unwrap().at.as_second(), 1_700_000_014, "the time is the scrape's");
+    assert!(!known[0].contains_key("b") && known[1]["b"].is_err(), "a pod without up is not known");
+    assert_eq!(range(&answer("vector", &json!([]))), Err(NotAnswer::WrongType("vector".to_owned())));
+    assert_eq!(range(b"<html>"), Err(NotAnswer::NotJson));
+    let long: Vec<Json> = (0..300_000).map(|second| json!([second, "1"])).collect();
+    assert_eq!(range(&answer("matrix", &json!([{"metric": {}, "values": long}]))), Err(NotAnswer::TooMany));
+}
+
+#[test]
+fn a_query_of_ones_own_is_answered_by_one_finite_number() {
+    let one = |value: &str| json!([{"metric": {}, "value": [1, value]}]);
+    let cases = [
+        ("vector", one("0.25"), Ok(Ok(0.25))),
+        ("scalar", json!([1, "3"]), Ok(Ok(3.0))),
+        ("vector", json!([]), Ok(Err("the answer has no sample"))),
+        ("vector", one("NaN"), Ok(Err("the answer is NaN"))),
+        ("vector", one("+Inf"), Ok(Err("the answer is inf"))),
+        ("vector", json!([{"metric": {}, "value": [1, "1"]}, {"metric": {}, "value": [1, "2"]}]), Ok(Err("the answer has 2 series, not one"))),
+        ("vector", json!([{"metric": {}, "histogram": [1, {}]}]), Ok(Err("the answer is a histogram"))),
+        ("matrix", json!([]), Ok(Err("the answer is a matrix"))),
+        ("string", json!([1, "up"]), Ok(Err("the answer is a string"))),
+        ("vector", json!([{"metric": {}}]), Err(NotAnswer::NotANumber)),
+    ];
+    for (kind, result, expected) in cases {
+        let found = single(&answer(kind, &result));
+        match (&found, expected) {
+            (Ok(Ok(found)), Ok(Ok(expected))) => assert!((found - expected).abs() < 1e-12),
+            (Ok(Err(why)), Ok(Err(expected))) => assert!(why.starts_with(expected), "{why}"),
+            (found, Err(expected)) => assert_eq!(found.as_ref().unwrap_err(), &expected),
+            (found, expected) => panic!("{kind} {result}: {found:?}, not {expected:?}"),
+        }
+    }
+    let refused = br#"{"status": "error", "error": "bad_data: parse error"}"#;
+    assert!(single(refused).unwrap_err().to_string().contains("parse error"));
+    assert_eq!(single(b"").unwrap_err(), NotAnswer::NotJson);
 }

@@ -1,7 +1,9 @@
 //! Our reader of metrics pages beside Prometheus' own: pieces of real pages that were damaged say the same to both.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -103,6 +105,39 @@ fn corpus() -> Vec<(String, Vec<u8>, &'static str)> {
     pages.sort();
     assert!(pages.len() >= 6, "the pages are there");
     pages
+}
+
+/// Whole pages: those of the corpus, and of what runs here at this moment.
+#[tokio::test]
+async fn whole_pages_are_read_as_by_prometheus() {
+    let bed = crate::bed().await;
+    let mut pages = corpus();
+    let raw = bed.kubectl(&["get", "--raw", "/metrics"]).await.unwrap();
+    pages.push(("the API server".to_owned(), raw.into_bytes(), TEXT));
+    if let Some(page) = envoy(&bed.directory().join("envoy.sock")) {
+        pages.push(("Envoy".to_owned(), page, TEXT));
+    }
+    let mut reference = Reference::start();
+    for (name, page, kind) in pages {
+        let theirs = reference.read(&page, kind).unwrap_or_else(|| panic!("{name}: Prometheus refuses it"));
+        let ours = ours(&page, kind).unwrap_or_else(|| panic!("{name}: we refuse it"));
+        assert!(theirs.len() > 20, "{name} has {} series", theirs.len());
+        assert_eq!(ours.len(), theirs.len(), "{name}");
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            assert_eq!(ours, theirs, "{name}");
+        }
+        println!("{name}: {} series alike in {} KiB", ours.len(), page.len() / 1024);
+    }
+}
+
+/// What Envoy says of itself, by its administration socket; none where it does not run.
+fn envoy(socket: &Path) -> Option<Vec<u8>> {
+    let mut stream = UnixStream::connect(socket).ok()?;
+    stream.write_all(b"GET /stats/prometheus HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let body = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    Some(answer.split_off(body))
 }
 
 #[test]

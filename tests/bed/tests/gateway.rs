@@ -129,7 +129,9 @@ async fn weights_reach_traffic_and_are_reported() {
 
 async fn splits_by_weight(address: &str) {
     until("Envoy sends requests to pods", LIMIT, async || !ask(address).is_empty()).await;
-    let answers: Vec<String> = (0..REQUESTS).map(|_| ask(address)).collect();
+    // A busy machine may leave one without an answer in time; that is asked once more.
+    let patient = || Some(ask(address)).filter(|answer| !answer.is_empty()).unwrap_or_else(|| ask(address));
+    let answers: Vec<String> = (0..REQUESTS).map(|_| patient()).collect();
     assert!(answers.iter().all(|answer| answer == "one" || answer == "two"), "{answers:?}");
     let second = answers.iter().filter(|answer| *answer == "two").count();
     assert!(second.abs_diff(REQUESTS / 5) <= DEVIATION, "{second} of {REQUESTS} went to a backend of weight 20 of 100");

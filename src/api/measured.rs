@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::values::Moment;
+
 /// What was found in a revision's metrics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -51,4 +53,45 @@ pub struct ObjectiveReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub message: Option<String>,
+}
+
+/// Stable's past, out of Prometheus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryMemory {
+    /// When it was taken in.
+    pub at: Moment,
+    /// Moments of it that were known; 0: nothing was.
+    pub rounds: i32,
+}
+
+/// Answers to an objective that is a query.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QueryMemory {
+    /// Name of the objective.
+    #[schemars(length(max = 32))]
+    pub name: String,
+    /// The last answers, oldest first: S held, F failed, I said nothing, E was none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 40))]
+    pub recent: String,
+    /// Answers that held since the step's weight is in force.
+    #[serde(default)]
+    pub held: i32,
+    /// When that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Moment>,
+    /// The last number, of the candidate if the query names a revision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub candidate: Option<String>,
+    /// The last number of the stable revision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub stable: Option<String>,
+    /// Why the last answer was no number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub silence: Option<String>,
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::analysis_state::{AnalysisState, SignalMemory};
 use super::gates::{Approval, GateStatus};
 use super::measured::Measured;
-pub use super::measured::ObjectiveReport;
+pub use super::measured::{HistoryMemory, ObjectiveReport, QueryMemory};
 pub use super::values::Moment;
 
 /// What plimsoll sees and remembers. Written by the operator only.
@@ -308,47 +308,6 @@ pub struct Progress {
     /// State of the analysis.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub analysis: Option<AnalysisState>,
-}
-
-/// Stable's past, out of Prometheus.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct HistoryMemory {
-    /// When it was taken in.
-    pub at: Moment,
-    /// Moments of it that were known; 0: nothing was.
-    pub rounds: i32,
-}
-
-/// Answers to an objective that is a query.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct QueryMemory {
-    /// Name of the objective.
-    #[schemars(length(max = 32))]
-    pub name: String,
-    /// The last answers, oldest first: S held, F failed, I said nothing, E was none.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 40))]
-    pub recent: String,
-    /// Answers that held since the step's weight is in force.
-    #[serde(default)]
-    pub held: i32,
-    /// When that was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<Moment>,
-    /// The last number, of the candidate if the query names a revision.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
-    pub candidate: Option<String>,
-    /// The last number of the stable revision.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
-    pub stable: Option<String>,
-    /// Why the last answer was no number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
-    pub silence: Option<String>,
 }
 
 /// What is being done in a step.

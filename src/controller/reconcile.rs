@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::clock::Clock;
 use super::error::Error;
 use super::events::Subject;
-use super::observe::{self, Observed};
 use super::measure::Due;
+use super::observe::{self, Observed};
 use super::queue::{Key, Next};
 use super::{Context, apply, measure};
 use crate::decide::{self, Decision, Event, Snapshot};
@@ -62,9 +62,13 @@ async fn attempt(context: &Arc<Context>, key: &Key) -> Result<Next, Error> {
     if look_again.is_some_and(|at| at <= now) {
         return Ok(Next::Again);
     }
-    let (requests, questions) = (decide::due(&snapshot, now), decide::due_queries(&snapshot, now));
-    if !(requests.is_empty() && questions.is_empty()) {
-        measure(context, key, &snapshot, requests, questions, now);
+    let due = Due {
+        requests: decide::due(&snapshot, now),
+        questions: decide::due_queries(&snapshot, now),
+        history: decide::due_history(&snapshot, now),
+    };
+    if !due.is_nothing() {
+        measure(context, key, &snapshot, due, now);
         (snapshot.measured, snapshot.queried) = context.notes.with(key, |note| (note.measured, note.queried.clone()));
     }
     let round = context.notes.with(key, |note| note.measurements.clone());

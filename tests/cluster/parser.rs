@@ -133,11 +133,22 @@ async fn whole_pages_are_read_as_by_prometheus() {
 /// What Envoy says of itself, by its administration socket; none where it does not run.
 fn envoy(socket: &Path) -> Option<Vec<u8>> {
     let mut stream = UnixStream::connect(socket).ok()?;
-    stream.write_all(b"GET /stats/prometheus HTTP/1.0\r\n\r\n").ok()?;
+    stream.write_all(b"GET /stats/prometheus HTTP/1.1\r\nHost: envoy\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
-    let body = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-    Some(answer.split_off(body))
+    let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|window| window == what);
+    let mut rest = answer.split_off(find(&answer, b"\r\n\r\n")? + 4);
+    // In pieces, each with its length before it.
+    let mut page = Vec::new();
+    loop {
+        let end = find(&rest, b"\r\n")?;
+        let length = usize::from_str_radix(std::str::from_utf8(&rest[..end]).ok()?, 16).ok()?;
+        if length == 0 {
+            return Some(page);
+        }
+        page.extend_from_slice(&rest[end + 2..end + 2 + length]);
+        rest.drain(..end + 2 + length + 2);
+    }
 }
 
 #[test]

@@ -13,8 +13,8 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 use plimsoll_bed::host;
 
-/// More at once would starve the pods on two cores, and a starved pod is not ready.
-const AT_ONCE: usize = 4;
+/// They wait most of the time. More at once would starve the pods on two cores, and a starved pod is not ready.
+const AT_ONCE: usize = 6;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();

@@ -27,13 +27,15 @@ const DECIDED: Duration = Duration::from_secs(360);
 pub fn all() -> Vec<Trial> {
     // Each by itself where it is a benchmark.
     let turn = if zero_loss::rounds().is_some() { Alone } else { Shared };
-    // Those that take longest begin. Load comes when most of the others have ended; the last ones wait for all.
+    // Those that take longest begin; the last ones wait for all others.
     vec![
         scenario("nestjs-good-version-is-promoted", Shared, nestjs::a_good_version_is_promoted),
         scenario("nestjs-errors-go-back", Shared, nestjs::errors_go_back),
         scenario("nestjs-blocked-event-loop-goes-back", Shared, nestjs::a_blocked_event_loop_goes_back),
         scenario("nestjs-leak-goes-back", Shared, nestjs::a_leak_goes_back),
+        scenario("routes-lose-no-request", turn, zero_loss::http),
         scenario("query-of-ones-own-rolls-a-version-back", Shared, metrics::query_of_ones_own),
+        scenario("routes-lose-no-grpc-call", turn, zero_loss::grpc),
         scenario("autoscaler-scales-by-processor-load", Shared, autoscaling::processor_load),
         scenario("config-is-rolled-back-with-its-revision", Shared, config::rolled_back),
         scenario("image-that-runs-as-root-is-told-the-remedy", Shared, users::runs_as_root),
@@ -44,8 +46,6 @@ pub fn all() -> Vec<Trial> {
         scenario("out-of-memory-is-rolled-back", Shared, pods::out_of_memory),
         scenario("jobs-let-a-version-through-or-give-it-up", Shared, jobs::gate),
         scenario("pods-run-under-restricted", Shared, users::restricted),
-        scenario("routes-lose-no-request", turn, zero_loss::http),
-        scenario("routes-lose-no-grpc-call", turn, zero_loss::grpc),
         scenario("killed-operator-goes-on-where-it-was", Alone, restart::killed),
         scenario("node-drains-while-the-candidate-is-broken", Alone, drain::broken_candidate),
     ]

@@ -51,7 +51,10 @@ pub fn rounds() -> Option<u32> {
 }
 
 async fn no_request_is_lost(place: &Place, protocol: Protocol) -> Result<()> {
-    let steps = json!([{ "weight": 20, "soakSeconds": 3 }, { "weight": 60, "soakSeconds": 3 }]);
+    let steps = match rounds() {
+        Some(_) => json!([{ "weight": 20, "soakSeconds": 3 }, { "weight": 60, "soakSeconds": 3 }]),
+        None => json!([{ "weight": 50, "soakSeconds": 3 }]),
+    };
     let canary = json!({ "canary": { "router": "gatewayApi", "steps": steps } });
     let blue_green = json!({ "blueGreen": { "soakSeconds": 2 } });
     let image = match protocol {

@@ -165,7 +165,7 @@ fn the_past_is_what_instant_queries_would_have_answered() {
     ]);
     let moments = range(&answer("matrix", &rows)).unwrap();
     let known: Vec<_> = moments.values().map(|counts| read(counts, &Answer::default(), &Reading::default())).collect();
-    let total = |round: usize| known[round]["a"].as_ref().unwrap().counters.total;
+    let total = |round: usize| known[round]["a"].as_ref().unwrap().counters.requests();
     assert_eq!((known.len(), total(0), total(1)), (2, 10, 25));
     assert_eq!(known[1]["a"].as_ref().unwrap().at.as_second(), 1_700_000_014, "the time is the scrape's");
     assert!(!known[0].contains_key("b") && known[1]["b"].is_err(), "a pod without up is not known");
@@ -184,7 +184,11 @@ fn a_query_of_ones_own_is_answered_by_one_finite_number() {
         ("vector", json!([]), Ok(Err("the answer has no sample"))),
         ("vector", one("NaN"), Ok(Err("the answer is NaN"))),
         ("vector", one("+Inf"), Ok(Err("the answer is inf"))),
-        ("vector", json!([{"metric": {}, "value": [1, "1"]}, {"metric": {}, "value": [1, "2"]}]), Ok(Err("the answer has 2 series, not one"))),
+        (
+            "vector",
+            json!([{"metric": {}, "value": [1, "1"]}, {"metric": {}, "value": [1, "2"]}]),
+            Ok(Err("the answer has 2 series, not one")),
+        ),
         ("vector", json!([{"metric": {}, "histogram": [1, {}]}]), Ok(Err("the answer is a histogram"))),
         ("matrix", json!([]), Ok(Err("the answer is a matrix"))),
         ("string", json!([1, "up"]), Ok(Err("the answer is a string"))),

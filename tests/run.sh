@@ -155,10 +155,10 @@ rows+=($!)
     # In a user's cluster, which the other scenarios play as well.
     level demo . tests users_cluster &
     demo=$!
-    level node . tests node --skip node_drains
+    level node . tests node --skip last_
     wait "$demo"
-    # The node of all pods.
-    level drain . tests node node_drains
+    # Load with nothing beside it; then the node of all pods is drained.
+    level node-last . tests node last_
     if root; then release_node; level bed-node . tests real_node; fi
 } &
 rows+=($!)
@@ -173,9 +173,9 @@ show cluster "a real control plane with fake nodes"
 show silence "what 200 settled services cost their API server"
 show seeds "simulated runs with faults (20 000 in CI), and the bugs that the invariants have to catch"
 show decisions "bad versions found, good ones left alone: the benchmark's short form"
-show node "pods that really run, crash and are killed; no request is lost when versions come and go"
+show node "pods that really run, crash and are killed"
 show demo "the demo in a user's cluster"
-show drain "a node is drained under a broken candidate"
+show node-last "no request is lost when versions come and go; a node is drained under a broken candidate"
 if root; then show bed-node "the test bed itself, real node"; else summary+=("$(printf '%-12s     0 run: a real node needs root' bed-node)"); fi
 
 echo; echo "=== summary, after $SECONDS s"

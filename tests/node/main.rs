@@ -14,7 +14,7 @@ use libtest_mimic::{Arguments, Trial};
 use plimsoll_bed::host;
 
 /// They wait most of the time. More at once would starve the pods on two cores, and a starved pod is not ready.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 5;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();

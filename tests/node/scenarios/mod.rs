@@ -33,9 +33,7 @@ pub fn all() -> Vec<Trial> {
         scenario("nestjs-errors-go-back", Shared, nestjs::errors_go_back),
         scenario("nestjs-blocked-event-loop-goes-back", Shared, nestjs::a_blocked_event_loop_goes_back),
         scenario("nestjs-leak-goes-back", Shared, nestjs::a_leak_goes_back),
-        scenario("routes-lose-no-request", turn, zero_loss::http),
         scenario("query-of-ones-own-rolls-a-version-back", Shared, metrics::query_of_ones_own),
-        scenario("routes-lose-no-grpc-call", turn, zero_loss::grpc),
         scenario("autoscaler-scales-by-processor-load", Shared, autoscaling::processor_load),
         scenario("config-is-rolled-back-with-its-revision", Shared, config::rolled_back),
         scenario("image-that-runs-as-root-is-told-the-remedy", Shared, users::runs_as_root),
@@ -46,7 +44,10 @@ pub fn all() -> Vec<Trial> {
         scenario("out-of-memory-is-rolled-back", Shared, pods::out_of_memory),
         scenario("jobs-let-a-version-through-or-give-it-up", Shared, jobs::gate),
         scenario("pods-run-under-restricted", Shared, users::restricted),
-        scenario("killed-operator-goes-on-where-it-was", Alone, restart::killed),
-        scenario("node-drains-while-the-candidate-is-broken", Alone, drain::broken_candidate),
+        scenario("killed-operator-goes-on-where-it-was", Shared, restart::killed),
+        // `tests/run.sh` plays these when everything else has ended: load is measured, and the node of all pods is drained.
+        scenario("last-routes-lose-no-request", turn, zero_loss::http),
+        scenario("last-routes-lose-no-grpc-call", turn, zero_loss::grpc),
+        scenario("last-node-drains-while-the-candidate-is-broken", Alone, drain::broken_candidate),
     ]
 }

@@ -66,7 +66,7 @@ fn asked(report: &ObjectiveReport, query: &PlannedQuery) -> Why {
     let stable = if report.stable.is_empty() { String::new() } else { format!(", {} on the running revision", report.stable) };
     Why {
         objective: report.name.clone(),
-        numbers: format!("{}{stable}; {}", number(&report.candidate), query.bound),
+        numbers: format!("{}{stable}; {} is asked", number(&report.candidate), query.bound),
         evidence: format!("{}  (S held, F failed, I said nothing, E was no answer; every {} s)", report.trend, query.interval_seconds),
         passes: report.message.clone().unwrap_or_default(),
         fails: match report.verdict.as_str() {

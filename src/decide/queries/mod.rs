@@ -113,8 +113,8 @@ impl Bound {
 impl std::fmt::Display for Bound {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::AtMost(bound) => write!(out, "at most {bound} is asked"),
-            Self::AtLeast(bound) => write!(out, "at least {bound} is asked"),
+            Self::AtMost(bound) => write!(out, "at most {bound}"),
+            Self::AtLeast(bound) => write!(out, "at least {bound}"),
         }
     }
 }

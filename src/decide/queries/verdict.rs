@@ -104,9 +104,9 @@ fn at_the_deadline(wanted: OnNoEvidence, memory: &QueryMemory, standing: Standin
 
 fn seen(bound: Bound, memory: &QueryMemory, revision: &str, stable: &str) -> String {
     match (&memory.candidate, &memory.stable) {
-        (Some(own), Some(other)) => format!("{own} on {revision}, {other} on {stable}, {bound}"),
-        (Some(own), None) => format!("{own}, {bound}"),
-        (None, _) => bound.to_string(),
+        (Some(own), Some(other)) => format!("{own} on {revision}, {other} on {stable}, {bound} is asked"),
+        (Some(own), None) => format!("{own}, {bound} is asked"),
+        (None, _) => format!("{bound} is asked"),
     }
 }
 

@@ -168,7 +168,7 @@ fn settled(name: &str, now: Timestamp) -> Snapshot {
         providers: None,
         judge: None,
         measured: None,
-        queried: std::collections::BTreeMap::new(),
+        queried: BTreeMap::new(),
         around: Around::default(),
     };
     for _ in 0..20 {

@@ -232,7 +232,7 @@ pub(super) fn alone(service: ProductionService, config_maps: BTreeMap<String, Co
         providers: None,
         judge: None,
         measured: None,
-        queried: std::collections::BTreeMap::new(),
+        queried: BTreeMap::new(),
         around: Around { routing: Routing::present(), ..Around::default() },
     }
 }

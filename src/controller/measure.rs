@@ -23,7 +23,7 @@ use super::telemetry::Telemetry;
 use crate::decide::analysis::{PodSample, Scrape, SilentPod, convention};
 use crate::decide::history::HistoryRequest;
 use crate::decide::queries::{QueryAnswer, QueryRequest};
-use crate::decide::{Measurements, Request};
+use crate::decide::{Due, Measurements, Request};
 
 /// Time for one answer. Not above the shortest interval that a spec may ask for.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -34,25 +34,6 @@ const PODS_AT_ONCE: usize = 16;
 const REQUESTS: usize = 1024;
 /// Who asks.
 pub const AGENT: &str = concat!("plimsoll/", env!("CARGO_PKG_VERSION"));
-
-/// What is due.
-#[derive(Debug, Default)]
-pub struct Due {
-    /// Metrics of pods.
-    pub requests: Vec<Request>,
-    /// Questions of the user's own.
-    pub questions: Vec<QueryRequest>,
-    /// Stable's past.
-    pub history: Option<HistoryRequest>,
-}
-
-impl Due {
-    /// Whether nothing is.
-    #[must_use]
-    pub fn is_nothing(&self) -> bool {
-        self.requests.is_empty() && self.questions.is_empty() && self.history.is_none()
-    }
-}
 
 /// Asks pods, or a Prometheus about them.
 pub struct Pods {

@@ -8,11 +8,10 @@ use serde_json::Value;
 use super::clock::Clock;
 use super::error::Error;
 use super::events::Subject;
-use super::measure::Due;
 use super::observe::{self, Observed};
 use super::queue::{Key, Next};
 use super::{Context, apply, measure};
-use crate::decide::{self, Decision, Event, Snapshot};
+use crate::decide::{self, Decision, Due, Event, Snapshot};
 
 /// Seconds after which foreign objects under our names are looked at again: no watch shows when they go.
 const LOOK_AGAIN_SECONDS: i64 = 30;
@@ -62,11 +61,7 @@ async fn attempt(context: &Arc<Context>, key: &Key) -> Result<Next, Error> {
     if look_again.is_some_and(|at| at <= now) {
         return Ok(Next::Again);
     }
-    let due = Due {
-        requests: decide::due(&snapshot, now),
-        questions: decide::due_queries(&snapshot, now),
-        history: decide::due_history(&snapshot, now),
-    };
+    let due = decide::due(&snapshot, now);
     if !due.is_nothing() {
         measure(context, key, &snapshot, due, now);
         (snapshot.measured, snapshot.queried) = context.notes.with(key, |note| (note.measured, note.queried.clone()));

@@ -36,13 +36,13 @@ pub fn is_wanted(plan: &Plan, progress: &Progress) -> bool {
 
 /// The question, if it is due. `requests`: of all ready pods.
 #[must_use]
-pub fn due(plan: &Plan, snapshot: &Snapshot, requests: Vec<Request>, now: Timestamp) -> Option<HistoryRequest> {
+pub fn due(plan: &Plan, snapshot: &Snapshot, requests: &[Request], now: Timestamp) -> Option<HistoryRequest> {
     let memory = snapshot.service.status.as_ref()?.rollout.as_ref()?;
     let (progress, stable) = (memory.progress.as_ref()?, memory.stable.as_ref()?);
     if !is_wanted(plan, progress) {
         return None;
     }
-    let pods: Vec<Request> = requests.into_iter().filter(|request| request.revision == *stable).collect();
+    let pods: Vec<Request> = requests.iter().filter(|request| request.revision == *stable).cloned().collect();
     let count = i64::try_from(pods.len()).unwrap_or(i64::MAX).max(1);
     let seconds = (SECONDS * PODS / count).clamp(LEAST_SECONDS, SECONDS);
     Some(HistoryRequest { pods, from: now - seconds.seconds(), to: now, step_seconds: plan.settings.interval_seconds })

@@ -35,7 +35,7 @@ use crate::api::ProductionServiceStatus;
 use crate::api::gates::GateState;
 use crate::api::status::{Memory, Stage};
 use analysis::Judge;
-pub use snapshot::{Around, Child, Contents, Kind, Measurements, ObjectKey, Pod, Record, Request, Snapshot};
+pub use snapshot::{Around, Child, Contents, Due, Kind, Measurements, ObjectKey, Pod, Record, Request, Snapshot};
 pub use writes::Write;
 
 /// What shall be done, in this order: status (if it changed), writes, events; and when to look again.
@@ -64,30 +64,24 @@ pub struct Event {
     pub message: String,
 }
 
-/// Metrics requests that are due: each ready pod of both revisions, while a rollout with objectives is on, once per interval.
+/// What is due while a rollout with objectives is on: once per interval the metrics of each ready pod of both revisions, and before the first time
+/// stable's past; while a weight is watched the questions of the user's own, each once in its interval.
 #[must_use]
-pub fn due(snapshot: &Snapshot, now: Timestamp) -> Vec<Request> {
+pub fn due(snapshot: &Snapshot, now: Timestamp) -> Due {
     if !measures(snapshot) {
-        return Vec::new();
+        return Due::default();
     }
-    let Some(plan) = counting_plan(snapshot, &plan::plan(snapshot)) else { return Vec::new() };
-    let Some(next) = next_measurement(snapshot, &plan, now) else { return Vec::new() };
-    let progress = snapshot.service.status.as_ref().and_then(|status| status.rollout.as_ref()?.progress.as_ref());
+    let Some(plan) = counting_plan(snapshot, &plan::plan(snapshot)) else { return Due::default() };
+    let questions = queries::due(&plan, snapshot, now);
+    if next_measurement(snapshot, &plan, now).is_none_or(|next| next > now) {
+        return Due { questions, ..Due::default() };
+    }
+    let requests = requests(snapshot, &plan);
     // The past comes before the present.
-    if next > now || progress.is_some_and(|progress| history::is_wanted(&plan, progress)) {
-        return Vec::new();
+    match history::due(&plan, snapshot, &requests, now) {
+        Some(history) => Due { requests: Vec::new(), questions, history: Some(history) },
+        None => Due { requests, questions, history: None },
     }
-    requests(snapshot, &plan)
-}
-
-/// The question about stable's past, once, when a rollout begins.
-#[must_use]
-pub fn due_history(snapshot: &Snapshot, now: Timestamp) -> Option<history::HistoryRequest> {
-    if !measures(snapshot) {
-        return None;
-    }
-    let plan = counting_plan(snapshot, &plan::plan(snapshot))?;
-    history::due(&plan, snapshot, requests(snapshot, &plan), now)
 }
 
 /// One request for each ready pod of both revisions.
@@ -115,15 +109,6 @@ fn requests(snapshot: &Snapshot, plan: &plan::Plan) -> Vec<Request> {
             })
         })
         .collect()
-}
-
-/// Questions of the user's own that are due: while a weight is watched, each once in its interval.
-#[must_use]
-pub fn due_queries(snapshot: &Snapshot, now: Timestamp) -> Vec<queries::QueryRequest> {
-    if !measures(snapshot) {
-        return Vec::new();
-    }
-    counting_plan(snapshot, &plan::plan(snapshot)).map(|plan| queries::due(&plan, snapshot, now)).unwrap_or_default()
 }
 
 /// A rollout is at a stage in which a candidate is compared with stable.

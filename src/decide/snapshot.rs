@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::analysis::convention::Reading;
 use super::analysis::{Judge, PodState, Scrape};
 use super::gates::Neighbour;
-use super::queries::QueryAnswer;
+use super::history::HistoryRequest;
+use super::queries::{QueryAnswer, QueryRequest};
 use super::traffic::Routing;
 use crate::api::ProductionService;
 
@@ -217,6 +218,25 @@ pub struct Request {
     pub started: Option<Timestamp>,
     /// Since when the pod is ready.
     pub ready_since: Option<Timestamp>,
+}
+
+/// Everything that is to be asked at this moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Metrics of pods.
+    pub requests: Vec<Request>,
+    /// Questions of the user's own.
+    pub questions: Vec<QueryRequest>,
+    /// Stable's past.
+    pub history: Option<HistoryRequest>,
+}
+
+impl Due {
+    /// Whether nothing is.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.requests.is_empty() && self.questions.is_empty() && self.history.is_none()
+    }
 }
 
 /// What came back: at most one round since the last decision.

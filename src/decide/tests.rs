@@ -63,7 +63,7 @@ impl World {
             providers: None,
             judge: None,
             measured: None,
-            queried: std::collections::BTreeMap::new(),
+            queried: BTreeMap::new(),
             around: crate::decide::Around::default(),
         };
         let now = "2026-01-01T10:00:00Z".parse().unwrap();

@@ -19,7 +19,7 @@ use crate::api::ProductionServiceStatus;
 use crate::decide::analysis::Judge;
 use crate::decide::render::ownership::is_ours;
 use crate::decide::traffic::Routing;
-use crate::decide::{Around, Child, Decision, Kind, Measurements, Record, Snapshot, Write, decide, due, due_history, due_queries};
+use crate::decide::{Around, Child, Decision, Due, Kind, Measurements, Record, Snapshot, Write, decide, due};
 
 /// A watch tells of a change this much later, at least: nothing is seen before it happened.
 const NEXT: SignedDuration = SignedDuration::from_millis(1);
@@ -148,7 +148,7 @@ impl Operator {
         self.written.retain(|watch, at| *at + self.lags.get(watch).copied().unwrap_or_default() > now);
         world.auditor.round(now);
         let Some(mut snapshot) = self.snapshot(world, true) else { return };
-        let requests = due(&snapshot, now);
+        let Due { requests, questions, history } = due(&snapshot, now);
         if !requests.is_empty() {
             let mut scrape = world.demand.scrape(&requests, &world.workloads, now);
             world.active = now;
@@ -159,7 +159,6 @@ impl Operator {
             (self.measured, self.measurements.scrape) = (Some(now), Some(scrape));
             snapshot.measured = self.measured;
         }
-        let questions = due_queries(&snapshot, now);
         if !questions.is_empty() {
             world.active = now;
             self.queried.extend(questions.iter().map(|question| (question.objective.clone(), now)));
@@ -167,7 +166,7 @@ impl Operator {
             snapshot.queried.clone_from(&self.queried);
         }
         // Nobody has watched before the story begins.
-        if due_history(&snapshot, now).is_some() {
+        if history.is_some() {
             self.measurements.history = Some(Vec::new());
         }
         let mut decision = decide(&snapshot, &self.measurements, now);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{World, canary};
+use crate::world::{World, canary, message};
 
 /// A service with a gate that makes a Job, by default before its first pod.
 fn gated(tag: &str, job: &Value) -> Value {
@@ -15,10 +15,6 @@ fn gated(tag: &str, job: &Value) -> Value {
 
 fn migrate() -> Value {
     json!({"command": ["/app", "migrate"], "env": [{"name": "STEP", "value": "expand"}]})
-}
-
-fn message(service: &Value) -> &str {
-    service["status"]["message"].as_str().unwrap_or_default()
 }
 
 #[tokio::test]

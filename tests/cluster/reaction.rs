@@ -1,12 +1,12 @@
 //! How fast it goes back, in seconds of a real control plane.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::world::{World, canary};
+use crate::routes::weights;
+use crate::world::{World, canary, stable};
 
 /// How often the cluster is looked at: what is measured is that much too long at most.
 const LOOK: Duration = Duration::from_millis(100);
@@ -39,21 +39,9 @@ fn routed(tag: &str, namespace: &str, soak_seconds: i32) -> Value {
     spec
 }
 
-/// Percent that the route gives each Service.
-fn weights(route: &Value) -> BTreeMap<String, i64> {
-    let backends = route["spec"]["rules"][0]["backendRefs"].as_array().into_iter().flatten();
-    backends.map(|backend| (backend["name"].as_str().unwrap().to_owned(), backend["weight"].as_i64().unwrap())).collect()
-}
-
 async fn candidates_weight(world: &World, old: &str) -> i64 {
     let route = world.get("httproute", "shop").await;
     weights(&route).into_iter().filter(|(name, _)| *name != format!("shop-{old}")).map(|(_, weight)| weight).sum()
-}
-
-async fn stable(world: &World, spec: &Value) -> String {
-    world.service("shop", spec).await;
-    let service = world.phase("shop", "Stable").await;
-    service["status"]["stable"]["revision"].as_str().unwrap().to_owned()
 }
 
 /// Issue: "Rollback on a crash loop ≤ 5 s from the second restart seen".

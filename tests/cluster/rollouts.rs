@@ -3,26 +3,15 @@
 use serde_json::{Value, json};
 
 use crate::harness::until;
-use crate::world::{World, canary};
+use crate::world::{World, canary, message, stable};
 
 /// Long enough for pods to become ready on a busy machine.
 const DEADLINE_SECONDS: i64 = 25;
-
-/// A service whose first version is stable; returns its revision.
-async fn stable(world: &World, spec: &Value) -> String {
-    world.service("shop", spec).await;
-    let service = world.phase("shop", "Stable").await;
-    service["status"]["stable"]["revision"].as_str().unwrap().to_owned()
-}
 
 fn with(mut spec: Value, pointer: &str, value: Value) -> Value {
     let (parent, key) = pointer.rsplit_once('/').unwrap();
     spec.pointer_mut(parent).unwrap()[key] = value;
     spec
-}
-
-fn message(service: &Value) -> &str {
-    service["status"]["message"].as_str().unwrap_or_default()
 }
 
 async fn candidate(world: &World) -> String {

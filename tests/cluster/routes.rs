@@ -34,7 +34,7 @@ fn steps(weights: &[i32]) -> Value {
 }
 
 /// Percent by Service as the route says it, in each of its rules.
-fn weights(route: &Value) -> BTreeMap<String, i64> {
+pub fn weights(route: &Value) -> BTreeMap<String, i64> {
     let backends = route["spec"]["rules"][0]["backendRefs"].as_array().into_iter().flatten();
     backends.map(|backend| (backend["name"].as_str().unwrap().to_owned(), backend["weight"].as_i64().unwrap())).collect()
 }

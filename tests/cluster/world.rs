@@ -103,6 +103,18 @@ impl World {
     }
 }
 
+/// The service `shop`, whose first version is stable; returns its revision.
+pub async fn stable(world: &World, spec: &Value) -> String {
+    world.service("shop", spec).await;
+    let service = world.phase("shop", "Stable").await;
+    service["status"]["stable"]["revision"].as_str().unwrap().to_owned()
+}
+
+/// The service's sentence.
+pub fn message(service: &Value) -> &str {
+    service["status"]["message"].as_str().unwrap_or_default()
+}
+
 /// A canary of one step, with metrics and short times.
 pub fn canary(tag: &str) -> Value {
     json!({

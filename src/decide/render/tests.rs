@@ -40,7 +40,7 @@ fn snapshot(spec: &str) -> Snapshot {
         providers: None,
         judge: None,
         measured: None,
-        queried: std::collections::BTreeMap::new(),
+        queried: BTreeMap::new(),
         around: crate::decide::Around { routing: Routing::present(), ..Default::default() },
     }
 }

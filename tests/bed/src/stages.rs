@@ -69,8 +69,8 @@ pub fn pods() -> String {
         Stage::new("pod-pull-again", vec![pulling(), waiting("ImagePullBackOff")]).after(10_000).status(&waits(PULL_ERROR)),
         Stage::new("pod-config-error", vec![configured_wrong(), pending(), new()]).status(&waits(CONFIG_ERROR)),
         Stage::new("pod-job-complete", vec![does_not_ask_for(&["job-fails", "job-runs-on"]), in_phase("Running"), of_a_job()])
-            .status(COMPLETE),
-        Stage::new("pod-job-failed", vec![asks_for(&["job-fails"]), in_phase("Running"), of_a_job()]).status(FAILED),
+            .status(&ended("Succeeded", COMPLETED)),
+        Stage::new("pod-job-failed", vec![asks_for(&["job-fails"]), in_phase("Running"), of_a_job()]).status(&ended("Failed", FAILED)),
     ];
     let mut documents: Vec<String> = stages.into_iter().map(|stage| stage.document().to_string()).collect();
     let deleted = [expression(".metadata.deletionTimestamp", "Exists", &[])];
@@ -259,34 +259,29 @@ const TERMINATED: &str = r"
       finishedAt: {{ $now | Quote }}
 ";
 
-const COMPLETE: &str = r"
-phase: Succeeded
-containerStatuses:
-{{ range .spec.containers }}
-- name: {{ .name | Quote }}
-  image: {{ .image | Quote }}
-  imageID: {{ .image | Quote }}
-  ready: false
-  started: false
-  restartCount: 0
-  state: { terminated: { exitCode: 0, reason: Completed, startedAt: {{ $now | Quote }}, finishedAt: {{ $now | Quote }} } }
-{{ end }}
-";
+const COMPLETED: &str = "exitCode: 0, reason: Completed";
 
 /// With the end of its log as the message: what the kubelet takes where the policy is `FallbackToLogsOnError`.
-const FAILED: &str = r"
-phase: Failed
+const FAILED: &str = "exitCode: 3, reason: Error, message: 'connecting to the database: no such table'";
+
+/// A pod whose containers have ended like this.
+fn ended(phase: &str, end: &str) -> String {
+    format!(
+        r"
+phase: {phase}
 containerStatuses:
-{{ range .spec.containers }}
-- name: {{ .name | Quote }}
-  image: {{ .image | Quote }}
-  imageID: {{ .image | Quote }}
+{{{{ range .spec.containers }}}}
+- name: {{{{ .name | Quote }}}}
+  image: {{{{ .image | Quote }}}}
+  imageID: {{{{ .image | Quote }}}}
   ready: false
   started: false
   restartCount: 0
-  state: { terminated: { exitCode: 3, reason: Error, message: 'connecting to the database: no such table', startedAt: {{ $now | Quote }}, finishedAt: {{ $now | Quote }} } }
-{{ end }}
-";
+  state: {{ terminated: {{ {end}, startedAt: {{{{ $now | Quote }}}}, finishedAt: {{{{ $now | Quote }}}} }} }}
+{{{{ end }}}}
+"
+    )
+}
 
 fn ready() -> String {
     format!("phase: Running\n{READY_CONTAINERS}{ADDRESSES}")

@@ -2,7 +2,8 @@
 
 use anyhow::{Result, ensure};
 use plimsoll_demo::load;
-use serde_json::json;
+use plimsoll_demo::service::Service;
+use serde_json::{Value, json};
 
 use super::{DECIDED, DEPLOYED};
 use crate::app::shop;
@@ -20,17 +21,13 @@ pub async fn worse_version(place: Place) -> Result<()> {
             "rollout": { "analysis": { "warmUpSeconds": 0, "minRequests": 100 } },
         })
     };
-    place.apply(&shop(&place.shared.shop, judged("0"))).await?;
-    let before = place.settled("Stable", DEPLOYED).await?;
-    load::start(&place.shared.cluster, place.namespace, &place.shared.load, RATE).await?;
-    place.apply(&shop(&place.shared.shop, judged("20"))).await?;
-    let after = place.settled("RolledBack", DECIDED).await?;
-    ensure!(after.status.stable.revision == before.status.stable.revision, "stable has changed");
+    let after = a_fifth_fails(&place, judged).await?;
+    let stable = &after.status.stable.revision;
     let gone = after.status.quarantined.first().map(|gone| gone.reason.clone()).unwrap_or_default();
-    says(&gone, &["rolled back at ", "requests failed", &before.status.stable.revision])?;
+    says(&gone, &["rolled back at ", "requests failed", stable])?;
 
     let selector = place.field(&["service", "shop"], "{.spec.selector}").await;
-    says(&selector, &[&before.status.stable.revision])?;
+    says(&selector, &[stable])?;
     let summary = load::summary(&place.shared.cluster, place.namespace).await?;
     // A busy machine may let one or two wait too long.
     let unanswered = summary.unanswered;
@@ -55,11 +52,17 @@ pub async fn query_of_ones_own(place: Place) -> Result<()> {
             "rollout": { "strategy": { "canary": { "steps": [{ "weight": 30, "soakSeconds": 300 }] } } },
         })
     };
+    let after = a_fifth_fails(&place, judged).await?;
+    says(&after.status.message, &["rolled back at ", "failures: 0.", "at most 0.05 is asked; it failed 3 times in a row"])
+}
+
+/// A good version under load, then one that fails a fifth of its requests, which goes back to it. `judged`: the spec for a percentage that fails.
+async fn a_fifth_fails(place: &Place, judged: impl Fn(&str) -> Value) -> Result<Service> {
     place.apply(&shop(&place.shared.shop, judged("0"))).await?;
     let before = place.settled("Stable", DEPLOYED).await?;
     load::start(&place.shared.cluster, place.namespace, &place.shared.load, RATE).await?;
     place.apply(&shop(&place.shared.shop, judged("20"))).await?;
     let after = place.settled("RolledBack", DECIDED).await?;
     ensure!(after.status.stable.revision == before.status.stable.revision, "stable has changed");
-    says(&after.status.message, &["rolled back at ", "failures: 0.", "at most 0.05 is asked; it failed 3 times in a row"])
+    Ok(after)
 }

@@ -83,11 +83,7 @@ pub enum NotAnswer {
 /// # Errors
 /// What it has instead; or [`NotAnswer`] where it is no answer at all.
 pub fn single(body: &[u8]) -> Result<Result<f64, String>, NotAnswer> {
-    let envelope: Envelope = serde_json::from_slice(body).map_err(|_| NotAnswer::NotJson)?;
-    if envelope.status != "success" {
-        return Err(NotAnswer::Refused(envelope.error.unwrap_or(envelope.status).chars().take(200).collect()));
-    }
-    let data = envelope.data.ok_or(NotAnswer::NotJson)?;
+    let data = data(body)?;
     let text = match (data.result_type.as_str(), &data.result) {
         ("scalar", scalar) => scalar[1].as_str(),
         ("vector", serde_json::Value::Array(series)) => match series.as_slice() {
@@ -142,13 +138,18 @@ struct Native {
     buckets: Vec<(i64, String, String, String)>,
 }
 
-/// The result of an answer, if it is of this type.
-fn result(body: &[u8], wanted: &str) -> Result<serde_json::Value, NotAnswer> {
+/// What an answer holds, if it is one.
+fn data(body: &[u8]) -> Result<Body, NotAnswer> {
     let envelope: Envelope = serde_json::from_slice(body).map_err(|_| NotAnswer::NotJson)?;
     if envelope.status != "success" {
         return Err(NotAnswer::Refused(envelope.error.unwrap_or(envelope.status).chars().take(200).collect()));
     }
-    let data = envelope.data.ok_or(NotAnswer::NotJson)?;
+    envelope.data.ok_or(NotAnswer::NotJson)
+}
+
+/// The result of an answer, if it is of this type.
+fn result(body: &[u8], wanted: &str) -> Result<serde_json::Value, NotAnswer> {
+    let data = data(body)?;
     if data.result_type != wanted {
         return Err(NotAnswer::WrongType(data.result_type.chars().take(20).collect()));
     }

@@ -155,10 +155,9 @@ rows+=($!)
     # In a user's cluster, which the other scenarios play as well.
     level demo . tests users_cluster &
     demo=$!
-    level node . tests node --skip last_
+    # Its last scenarios, which measure load and drain the node, wait for the demo.
+    PLIMSOLL_NODE_AFTER=$work/demo.end level node . tests node
     wait "$demo"
-    # Load with nothing beside it; then the node of all pods is drained.
-    level node-last . tests node last_
     if root; then release_node; level bed-node . tests real_node; fi
 } &
 rows+=($!)
@@ -175,7 +174,6 @@ show seeds "simulated runs with faults (20 000 in CI), and the bugs that the inv
 show decisions "bad versions found, good ones left alone: the benchmark's short form"
 show node "pods that really run, crash and are killed"
 show demo "the demo in a user's cluster"
-show node-last "no request is lost when versions come and go; a node is drained under a broken candidate"
 if root; then show bed-node "the test bed itself, real node"; else summary+=("$(printf '%-12s     0 run: a real node needs root' bed-node)"); fi
 
 echo; echo "=== summary, after $SECONDS s"

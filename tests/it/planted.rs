@@ -12,10 +12,14 @@ use super::invariants::fault;
 /// A bug that is not caught by then is a hole in the invariants.
 const SEEDS: u64 = 10_000;
 
+/// Where bugs that take long to be caught were caught last. It only saves time: all other seeds are tried as well.
+const CAUGHT: [(Bug, u64); 2] = [(Bug::NoFence, 976), (Bug::ActsOnAStaleCache, 1993)];
+
 /// What catches the bug first: seed, mode and violation.
 fn caught(bug: Bug) -> Option<(u64, Mode, String)> {
-    let runs = (0..SEEDS).flat_map(|seed| [(seed, Mode::Safety), (seed, Mode::Liveness)]);
-    runs.into_iter().find_map(|(seed, mode)| Some((seed, mode, fault(&run_with(bug, &deal(seed, mode).unwrap(), seed), mode)?)))
+    let hints = CAUGHT.iter().filter(|(hinted, _)| *hinted == bug).map(|(_, seed)| *seed);
+    let mut runs = hints.chain(0..SEEDS).flat_map(|seed| [(seed, Mode::Safety), (seed, Mode::Liveness)]);
+    runs.find_map(|(seed, mode)| Some((seed, mode, fault(&run_with(bug, &deal(seed, mode).unwrap(), seed), mode)?)))
 }
 
 #[test]

@@ -16,7 +16,7 @@ use plimsoll_demo::service::{Service, Watch};
 use plimsoll_demo::{nestjs, wait};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::time::Instant;
 
 /// The program under test, built by cargo with this test.
@@ -27,7 +27,7 @@ struct World {
     prometheus: Mutex<Option<Prometheus>>,
     bed: Mutex<Option<Bed>>,
     shared: Shared,
-    /// Held alone by scenarios that take the node or the operator from all others.
+    /// Held alone by scenarios that take the node or the operator from all others ([`Turn`]).
     turn: RwLock<()>,
 }
 
@@ -55,8 +55,37 @@ pub struct Shared {
 pub enum Turn {
     /// Beside others.
     Shared,
+    /// When those have ended, beside others of this kind.
+    Late,
     /// Alone.
     Alone,
+}
+
+impl Turn {
+    /// Waits until it is this scenario's turn, which lasts as long as what is returned.
+    async fn take(self, turn: &RwLock<()>) -> (Option<RwLockReadGuard<'_, ()>>, Option<RwLockWriteGuard<'_, ()>>) {
+        if self != Self::Shared {
+            others_have_ended().await;
+        }
+        match self {
+            Self::Shared => (Some(turn.read().await), None),
+            Self::Late => {
+                // Granted when nobody reads any more; the next one of this kind is granted it at once.
+                drop(turn.write().await);
+                (Some(turn.read().await), None)
+            }
+            Self::Alone => (None, Some(turn.write().await)),
+        }
+    }
+}
+
+/// `PLIMSOLL_NODE_AFTER` names a file that somebody else who uses this cluster writes when they have ended.
+#[expect(clippy::disallowed_methods, reason = "whoever runs the tests beside something else says so")]
+async fn others_have_ended() {
+    let Some(file) = std::env::var_os("PLIMSOLL_NODE_AFTER") else { return };
+    while !std::path::Path::new(&file).exists() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// The scenarios' namespaces. The operator serves no others, so that the demo may bring its own into the same cluster.
@@ -79,10 +108,7 @@ pub fn scenario<F: Future<Output = Result<()>>>(name: &'static str, turn: Turn, 
     Trial::test(name.replace('-', "_"), move || {
         let world = WORLD.get_or_init(|| start().map_err(|error| format!("{error:#}"))).as_ref().map_err(Failed::from)?;
         world.runtime.block_on(async {
-            let (_together, _alone) = match turn {
-                Turn::Shared => (Some(world.turn.read().await), None),
-                Turn::Alone => (None, Some(world.turn.write().await)),
-            };
+            let _mine = turn.take(&world.turn).await;
             let began = Instant::now();
             let place = Place { namespace: name, shared: world.shared.clone() };
             let result = run(place.clone()).await;

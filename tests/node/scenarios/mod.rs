@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 
-use crate::world::Turn::{Alone, Shared};
+use crate::world::Turn::{Alone, Late, Shared};
 use crate::world::scenario;
 
 /// Enough for pods to be pulled, started and ready on a machine that does other things as well.
@@ -26,7 +26,7 @@ const DECIDED: Duration = Duration::from_secs(360);
 /// All of them.
 pub fn all() -> Vec<Trial> {
     // Each by itself where it is a benchmark.
-    let turn = if zero_loss::rounds().is_some() { Alone } else { Shared };
+    let turn = if zero_loss::rounds().is_some() { Alone } else { Late };
     // Those that take longest begin; the last ones wait for all others.
     vec![
         scenario("nestjs-good-version-is-promoted", Shared, nestjs::a_good_version_is_promoted),
@@ -45,9 +45,9 @@ pub fn all() -> Vec<Trial> {
         scenario("jobs-let-a-version-through-or-give-it-up", Shared, jobs::gate),
         scenario("pods-run-under-restricted", Shared, users::restricted),
         scenario("killed-operator-goes-on-where-it-was", Shared, restart::killed),
-        // `tests/run.sh` plays these when everything else has ended: load is measured, and the node of all pods is drained.
-        scenario("last-routes-lose-no-request", turn, zero_loss::http),
-        scenario("last-routes-lose-no-grpc-call", turn, zero_loss::grpc),
-        scenario("last-node-drains-while-the-candidate-is-broken", Alone, drain::broken_candidate),
+        // When everything else has ended: load is measured, and the node of all pods is drained.
+        scenario("routes-lose-no-request", turn, zero_loss::http),
+        scenario("routes-lose-no-grpc-call", turn, zero_loss::grpc),
+        scenario("node-drains-while-the-candidate-is-broken", Alone, drain::broken_candidate),
     ]
 }

@@ -68,7 +68,9 @@ pub async fn killed(place: Place) -> Result<()> {
     );
     let restarts = restarts.await;
     ensure!(restarts.split(' ').all(|count| count != "0"), "an operator was not restarted: {restarts}");
-    Ok(())
+    // Pods that were killed once wait longer when they are killed again, and scenarios that do so follow.
+    let fresh = ["rollout", "restart", "deployment/plimsoll", "--namespace", &place.shared.release.namespace];
+    place.shared.cluster.kubectl(&fresh).await.map(drop)
 }
 
 fn soaks_in_first_step(service: &Service) -> bool {

@@ -33,6 +33,8 @@ pub fn settings(scenario: &Scenario, parts: Parts) -> Settings {
         tolerance: 0.001,
         min_requests: 200,
         warm_up_seconds: scenario.warm_up,
+        memory_limit_bytes: None,
+        bake_seconds: 0,
         interval_seconds: scenario.interval as i64,
         objectives: vec![
             objective("availability", ObjectiveKind::ErrorRate { at_most: 0.01 }),

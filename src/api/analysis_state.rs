@@ -32,6 +32,10 @@ pub struct AnalysisState {
     /// One pod of the candidate that fails while the others do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub one_pod: Option<OnePodState>,
+    /// What the candidate is short of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3))]
+    pub saturation: Vec<SaturationState>,
     /// Stable's ready pods before the first weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable_pods: Option<u32>,
@@ -56,6 +60,23 @@ pub struct OnePodState {
     /// ln of the evidence at that moment, and what the pod has failed since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub numbers: Option<Numbers>,
+}
+
+/// Memory of one resource that the candidate is short of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SaturationState {
+    /// `Processor`, `Memory` or `EventLoop`.
+    #[schemars(length(max = 16))]
+    pub resource: String,
+    /// Since when, without a break.
+    #[schemars(with = "String", length(max = 40))]
+    pub since: Timestamp,
+    /// When it was last seen.
+    #[schemars(with = "String", length(max = 40))]
+    pub until: Timestamp,
+    /// The candidate's number, then stable's where it is known.
+    pub numbers: Numbers,
 }
 
 /// Memory of one objective.

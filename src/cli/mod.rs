@@ -7,6 +7,7 @@ mod crd;
 mod document;
 mod output;
 mod render;
+mod replay;
 mod run;
 mod schema;
 mod simulate;
@@ -30,6 +31,7 @@ enum Command {
     Status(status::Arguments),
     Render(render::Arguments),
     Simulate(simulate::Arguments),
+    Replay(replay::Arguments),
     Crd(crd::Arguments),
 }
 
@@ -40,6 +42,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments).map(done),
         Command::Status(arguments) => status::run(&arguments),
         Command::Render(arguments) => render::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Crd(arguments) => crd::run(&arguments).map(done),
         Command::Simulate(arguments) => simulate::run(&arguments).map(done),
     };

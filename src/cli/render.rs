@@ -85,7 +85,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(path: &Path) -> Result<String> {
+/// A file's text, or standard input's.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn text(path: &Path) -> Result<String> {
     if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;

@@ -3,14 +3,15 @@
 //! Everything is read from the service's status and from its pods; nothing is decided here. Watching follows the API server's watches: an idle
 //! service costs no request.
 
-mod report;
+pub(super) mod report;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(super) mod tree;
 mod why;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -26,6 +27,8 @@ use super::cluster::{self, Cluster};
 use super::output::{Color, print};
 use crate::api::ProductionService;
 use crate::controller::clock::Clock;
+use crate::controller::queue::Key;
+use crate::controller::saved::Saved;
 use crate::decide::render::ownership::SERVICE;
 use report::{Report, Standing};
 
@@ -44,6 +47,13 @@ pub struct Arguments {
     /// what would send the candidate back.
     #[arg(long)]
     why: bool,
+    /// Also write the service, with everything that a decision about it depends on, to this file: `plimsoll replay` decides about it again, and it
+    /// makes a good bug report. No Secret is read; the values of `env` and of ConfigMaps are in it, and what the pods' metrics said.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["watch", "timeout"])]
+    save: Option<PathBuf>,
+    /// Namespace in which the operator runs, for `--save`.
+    #[arg(long, value_name = "NAMESPACE", default_value = "plimsoll-system")]
+    operator_namespace: String,
     /// Draw anew with every change, until interrupted.
     #[arg(short, long)]
     watch: bool,
@@ -123,6 +133,9 @@ impl Session<'_> {
         }
         let report = Report::of(&service, &self.pods().await, self.clock.now());
         self.show(&report)?;
+        if let Some(file) = &self.arguments.save {
+            self.save(file).await?;
+        }
         Ok(report.standing)
     }
 
@@ -136,6 +149,19 @@ impl Session<'_> {
             }
             other => other.map_err(|error| cluster::explained(error, "read ProductionServices", &self.server)),
         }
+    }
+
+    /// Writes everything that a decision depends on to a file.
+    async fn save(&self, file: &Path) -> Result<()> {
+        let key = Key::new(&self.namespace, &self.arguments.name);
+        let taken = Saved::take(&self.client, &key, &self.arguments.operator_namespace, self.clock.now()).await;
+        let (saved, hidden) = taken.map_err(|error| cluster::explained(error, "read what belongs to the service", &self.server))?;
+        for what in hidden {
+            eprintln!("plimsoll: not saved: {what}");
+        }
+        std::fs::write(file, serde_saphyr::to_string(&saved)?).with_context(|| format!("cannot write {}", file.display()))?;
+        eprintln!("plimsoll: saved to {}; decide again by: plimsoll replay {0}", file.display());
+        Ok(())
     }
 
     /// Whether the service or the definition is missing, and what could have been meant.

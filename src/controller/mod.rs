@@ -24,6 +24,7 @@ pub mod prometheus;
 pub mod queue;
 pub mod reconcile;
 pub mod routes;
+pub mod saved;
 pub mod telemetry;
 pub mod watches;
 pub mod workers;

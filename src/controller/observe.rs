@@ -253,7 +253,9 @@ async fn contents(
     Ok(contents)
 }
 
-fn contents_of(config_map: &Value) -> (u64, Arc<Contents>) {
+/// A `ConfigMap`'s resourceVersion and contents.
+#[must_use]
+pub fn contents_of(config_map: &Value) -> (u64, Arc<Contents>) {
     let texts = |field: &str| -> BTreeMap<String, String> {
         let entries = config_map[field].as_object().into_iter().flatten();
         entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()

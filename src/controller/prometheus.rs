@@ -111,7 +111,7 @@ impl Providers {
         let reading = &first.reading;
         // One moment for both, so that they speak of the same scrapes.
         let now = Clock.now();
-        let counts = provider.query(exchange, &prometheus::counts(namespace, &pods, reading), now).await?;
+        let counts = provider.query(exchange, &prometheus::counts(namespace, &pods, reading, true), now).await?;
         let buckets = match prometheus::buckets(namespace, &pods, reading) {
             Some(query) if first.latency => provider.query(exchange, &query, now).await?,
             _ => Answer::default(),
@@ -136,7 +136,7 @@ impl Providers {
             let form = format!("query={}&start={from}&end={to}&step={step}&timeout=8s", encoded(&query));
             provider.post(exchange, "query_range", form, prometheus::range)
         };
-        let counts = range(prometheus::counts(namespace, &pods, reading)).await?;
+        let counts = range(prometheus::counts(namespace, &pods, reading, false)).await?;
         let buckets = match prometheus::buckets(namespace, &pods, reading) {
             Some(query) if first.latency => range(query).await?,
             _ => BTreeMap::new(),

@@ -99,6 +99,8 @@ mod tests {
             min_requests: 200,
             warm_up_seconds: 30,
             interval_seconds: 5,
+            memory_limit_bytes: None,
+            bake_seconds: 300,
             objectives: vec![Objective { name: "latency".to_owned(), kind: latency }],
             parts: crate::decide::analysis::Parts::default(),
         };

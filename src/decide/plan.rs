@@ -13,6 +13,7 @@ use super::analysis::convention::Reading;
 use super::analysis::{Objective, ObjectiveKind, Parts, Settings};
 use super::gates::{self, Gates};
 use super::queries::{self, PlannedQuery};
+use super::render::quantity;
 use super::revision;
 use super::snapshot::Snapshot;
 use super::traffic::{self, RoutePlan, Routing};
@@ -363,6 +364,8 @@ fn plan_of(
         warm_up_seconds: i64::from(analysis.warm_up_seconds.unwrap_or(WARM_UP_SECONDS)),
         interval_seconds: i64::from(analysis.interval_seconds.unwrap_or(INTERVAL_SECONDS)),
         parts: Parts::default(),
+        memory_limit_bytes: memory_limit_bytes(spec),
+        bake_seconds: i64::from(rollout.bake_seconds.unwrap_or(bake)),
         objectives: spec
             .objectives
             .iter()
@@ -450,6 +453,12 @@ fn serving(snapshot: &Snapshot) -> usize {
 #[must_use]
 pub fn metrics_of(plan: &Plan, ports: &[Port]) -> Option<MetricsEndpoint> {
     metrics(&ProductionServiceSpec { ports: ports.to_vec(), ..plan.spec.clone() }, &mut Vec::new())
+}
+
+/// What the app's container may occupy.
+fn memory_limit_bytes(spec: &ProductionServiceSpec) -> Option<f64> {
+    let limit = spec.resources.as_ref()?.limits.get("memory")?;
+    quantity::nanos(&quantity::text(limit)).map(|nanos| nanos as f64 / 1e9)
 }
 
 fn metrics(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Option<MetricsEndpoint> {

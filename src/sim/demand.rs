@@ -127,7 +127,7 @@ impl Demand {
         let mut scrape = Scrape { at: now, samples: Vec::new(), silent: Vec::new() };
         for (index, request) in requests.iter().enumerate() {
             let page = match workloads.pod(&request.pod) {
-                Some(pod) if workloads.answers(pod) => self.page(pod, index, now),
+                Some(pod) if workloads.answers(pod) => self.page(pod, &workloads.behaviour(pod.image()), index, now),
                 _ => Err("connection refused".to_owned()),
             };
             match page.and_then(|page| read(&page, request, now)) {
@@ -155,12 +155,12 @@ impl Demand {
         QueryAnswer { objective: question.objective.clone(), revision: question.revision.clone(), value }
     }
 
-    fn page(&self, pod: &SimPod, index: usize, now: Timestamp) -> Result<String, String> {
+    fn page(&self, pod: &SimPod, behaviour: &Behaviour, index: usize, now: Timestamp) -> Result<String, String> {
         let truly = || {
             self.counters
                 .get(&pod.shown.state.pod)
                 .filter(|counters| counters.started == pod.shown.started)
-                .map_or_else(String::new, Counters::page)
+                .map_or_else(String::new, |counters| counters.page(behaviour))
         };
         let fault = self.fault.as_ref().filter(|fault| now < fault.until && (!fault.half || index.is_multiple_of(2)));
         match fault.map(|fault| fault.answer) {
@@ -199,7 +199,7 @@ fn share_within(behaviour: &Behaviour, milliseconds: f64) -> f64 {
 
 impl Counters {
     /// The page that a prom-client library would show.
-    fn page(&self) -> String {
+    fn page(&self, behaviour: &Behaviour) -> String {
         let mut page = String::from("# TYPE http_requests_total counter\n");
         for (code, count) in [(200, self.good), (500, self.failed)] {
             if count > 0 {
@@ -215,6 +215,9 @@ impl Counters {
         let all = self.good + self.failed;
         let _ = writeln!(page, "http_request_duration_seconds_bucket{{le=\"+Inf\"}} {all}");
         let _ = writeln!(page, "http_request_duration_seconds_count {all}\nhttp_request_duration_seconds_sum {all}");
+        if let Some(lag) = behaviour.loop_lag_milliseconds {
+            let _ = writeln!(page, "# TYPE nodejs_eventloop_lag_p99_seconds gauge\nnodejs_eventloop_lag_p99_seconds {}", lag / 1000.0);
+        }
         page
     }
 }

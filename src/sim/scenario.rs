@@ -280,6 +280,8 @@ pub struct Behaviour {
     pub failures: Share,
     /// Median of the time that it takes to answer, in milliseconds; the spread is log-normal. Default: 60.
     pub latency_milliseconds: f64,
+    /// How late its event loop is at the 99th percentile, in milliseconds, if its metrics tell. Default: they do not.
+    pub loop_lag_milliseconds: Option<f64>,
     /// Seconds to pull it. Default: 1.
     pub pull_seconds: i64,
     /// Seconds from its start until it is ready. Default: 4.
@@ -305,6 +307,7 @@ impl Default for Behaviour {
         Self {
             failures: Share(0.0),
             latency_milliseconds: 60.0,
+            loop_lag_milliseconds: None,
             pull_seconds: 1,
             start_seconds: 4,
             unpullable: false,
@@ -320,7 +323,11 @@ impl Default for Behaviour {
 
 impl std::fmt::Display for Behaviour {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "fails {}%, answers in {} ms", 100.0 * self.failures.0, self.latency_milliseconds)
+        write!(out, "fails {}%, answers in {} ms", 100.0 * self.failures.0, self.latency_milliseconds)?;
+        match self.loop_lag_milliseconds {
+            Some(lag) => write!(out, ", its event loop is late by {lag} ms"),
+            None => Ok(()),
+        }
     }
 }
 

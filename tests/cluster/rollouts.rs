@@ -114,6 +114,36 @@ async fn metrics_that_say_nothing_neither_promote_nor_roll_back() {
     }
 }
 
+/// What `status --save` takes from a cluster is what the operator decided from: decided again offline it is the same, and nothing is to be written.
+#[tokio::test]
+async fn a_saved_service_is_decided_about_again_without_the_cluster() {
+    let world = World::new("rollout-saved").await;
+    let old = stable(&world, &canary("1")).await;
+    world.service("shop", &with(canary("2"), "/rollout/strategy/canary/steps", json!([{"weight": 50, "soakSeconds": 600}]))).await;
+    let soaks = |service: &Value| message(service).contains("soaking for");
+    let service = world.until("psvc", "shop", "soaked, with numbers", soaks).await;
+    let new = service["status"]["candidate"]["revision"].as_str().unwrap();
+
+    let file = world.bed.directory().join("rollout-saved.yaml");
+    let saved = world.plimsoll(&["status", "shop", "--save", file.to_str().unwrap()]).await;
+    assert_eq!(saved.0, Some(2), "under way: {}", saved.1);
+    let (code, answer) = world.plimsoll(&["replay", file.to_str().unwrap(), "--color", "never"]).await;
+    assert_eq!(code, Some(0), "{answer}");
+    for words in ["writes      no object", "looks again in ", "holding at 50%: ", "soaking for ", "why         availability", new, &old] {
+        assert!(answer.contains(words), "{words:?} is not in:\n{answer}");
+    }
+    let (code, answer) = world.plimsoll(&["replay", file.to_str().unwrap(), "--output", "json"]).await;
+    let replayed: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!((code, replayed["writes"].clone(), replayed["service"]["phase"].clone()), (Some(0), json!([]), json!("Progressing")));
+    // Time decides too: long after, with nobody heard from since.
+    let (_, later) = world.plimsoll(&["replay", file.to_str().unwrap(), "--at", "2099-01-01T00:00:00Z", "--color", "never"]).await;
+    assert!(later.contains("no pod answers with metrics"), "{later}");
+    let other = world.bed.directory().join("rollout-not-saved.yaml");
+    std::fs::write(&other, "apiVersion: v1\nkind: List\nitems: []\n").unwrap();
+    let (code, _) = world.plimsoll(&["replay", other.to_str().unwrap()]).await;
+    assert_eq!(code, Some(1), "something else is refused");
+}
+
 fn age(since: jiff::Timestamp) -> i64 {
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
     i64::try_from(now).unwrap() - since.as_second()

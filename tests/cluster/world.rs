@@ -88,6 +88,18 @@ impl World {
         until(&what, async || Some(self.children(kind, service).await).filter(|found| found.len() == count)).await
     }
 
+    /// The command line, as the administrator in this namespace: its exit code and its answer.
+    pub async fn plimsoll(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+        command.args(arguments).env("KUBECONFIG", self.bed.kubeconfig());
+        if arguments.first() == Some(&"status") {
+            command.args(["--namespace", self.namespace]);
+        }
+        let output = command.output().await.expect("the program");
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// The operator is killed, and another one begins.
     pub async fn killed(self) -> Self {
         self.operator.end("KILL").await;

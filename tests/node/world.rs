@@ -80,7 +80,6 @@ impl Turn {
 }
 
 /// `PLIMSOLL_NODE_AFTER` names a file that somebody else who uses this cluster writes when they have ended.
-#[expect(clippy::disallowed_methods, reason = "whoever runs the tests beside something else says so")]
 async fn others_have_ended() {
     let Some(file) = std::env::var_os("PLIMSOLL_NODE_AFTER") else { return };
     while !std::path::Path::new(&file).exists() {

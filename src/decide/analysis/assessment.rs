@@ -55,6 +55,8 @@ pub enum PendingReason {
     TooFewRequests,
     /// A harmful excess is not excluded yet.
     NotYetExcluded,
+    /// It answers well, and is short of processor time, memory or its event loop's.
+    Saturated,
 }
 
 impl PendingReason {
@@ -75,12 +77,13 @@ impl PendingReason {
             Self::Soaking => "Soaking",
             Self::TooFewRequests => "TooFewRequests",
             Self::NotYetExcluded => "NotYetExcluded",
+            Self::Saturated => "Saturated",
         }
     }
 
     /// The deadline, and `onNoEvidence`, apply to it.
     pub(super) const fn lacks_evidence(self) -> bool {
-        !matches!(self, Self::StableBroken | Self::OnePod | Self::AlarmRising | Self::Soaking)
+        !matches!(self, Self::StableBroken | Self::OnePod | Self::AlarmRising | Self::Soaking | Self::Saturated)
     }
 }
 

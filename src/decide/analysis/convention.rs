@@ -16,6 +16,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use jiff::Timestamp;
 
 use super::exposition::{Exposition, Line, Sample};
+use super::pressure::Pressure;
 use reading::{FAILED, Names, Told};
 pub use reading::{Failing, Reading};
 use rules::{Part, Rule};
@@ -121,6 +122,8 @@ pub struct Counters {
     pub timed: u64,
     /// The oldest time that the page itself gives for these series.
     pub at: Option<Timestamp>,
+    /// How hard the pod is pressed.
+    pub pressure: Pressure,
 }
 
 impl Counters {
@@ -212,12 +215,20 @@ pub(super) struct Page<'a> {
     /// Failures that have a counter of their own.
     failures: Tally,
     seen: BTreeSet<u64>,
+    pressure: Pressure,
 }
 
 impl<'a> Page<'a> {
     /// Nothing has been read yet.
     pub(super) fn new(reading: &'a Reading) -> Self {
-        Self { reading, said_anything: false, tallies: BTreeMap::new(), failures: Tally::default(), seen: BTreeSet::new() }
+        Self {
+            reading,
+            said_anything: false,
+            tallies: BTreeMap::new(),
+            failures: Tally::default(),
+            seen: BTreeSet::new(),
+            pressure: Pressure::default(),
+        }
     }
 
     fn declared(&mut self, name: &str) {
@@ -240,8 +251,9 @@ impl<'a> Page<'a> {
 
     /// A series, or a sum of several.
     pub(super) fn sample(&mut self, sample: &Sample<'_>, series: u64) -> Result<(), Unmeasured> {
-        self.said_anything = true;
         let name = sample.name.as_ref();
+        self.pressure.take(name, sample.value);
+        self.said_anything = true;
         let known = match &self.reading.custom {
             Some(names) => custom_part(names, name),
             None => rules::part(name),
@@ -290,7 +302,12 @@ impl<'a> Page<'a> {
         let chosen = fitting().find(|(_, tally)| tally.any_requests).or_else(|| fitting().next());
         let Some((source, requests)) = chosen.filter(|_| self.failures_are_told()) else {
             let fault = found().find_map(|(_, tally)| tally.fault().map(ToOwned::to_owned));
-            return Counters { missing: Some(fault.unwrap_or_else(|| self.nothing_found(sources))), failing, ..Counters::default() };
+            return Counters {
+                missing: Some(fault.unwrap_or_else(|| self.nothing_found(sources))),
+                failing,
+                pressure: self.pressure,
+                ..Counters::default()
+            };
         };
         let beside = if source == Source::RequestsTotal { Source::RequestDuration } else { source };
         let histogram = self.tallies.get(&beside);
@@ -307,6 +324,7 @@ impl<'a> Page<'a> {
             buckets,
             timed,
             at: ages.into_iter().flatten().min(),
+            pressure: self.pressure,
         }
     }
 

@@ -11,6 +11,7 @@ use super::increments::{Increment, Increments, References};
 use super::numbers::{parse_counts, print};
 use super::objective::{ObjectiveMemory, Surroundings};
 use super::one_pod::OnePod;
+use super::saturation::Saturation;
 use super::sequential::{Clock, log_sum};
 use super::state::{AnalysisState, Unreadable};
 use super::step_counts::StepCounts;
@@ -51,6 +52,8 @@ pub struct Judge {
     pub(super) recent: VecDeque<Recent>,
     /// One pod of the candidate that fails while the others do not.
     pub(super) one_pod: Option<OnePod>,
+    /// What the candidate is short of.
+    pub(super) saturation: Saturation,
     alone_percent: Option<u8>,
     stable_pods: u32,
     references: References,
@@ -115,6 +118,7 @@ impl Judge {
             last: None,
             recent: VecDeque::new(),
             one_pod: None,
+            saturation: Saturation::default(),
             alone_percent: None,
             stable_pods: 0,
             references: References::default(),
@@ -141,6 +145,7 @@ impl Judge {
             clock: Some(print(&[clock.seconds, clock.begun, alone.seconds, alone.begun])),
             alone_percent: self.alone_percent,
             one_pod: self.one_pod.as_ref().map(OnePod::write),
+            saturation: self.saturation.write(),
             stable_pods: Some(self.stable_pods),
             objectives: self.objectives.iter().map(|objective| objective.write(self.is_alone())).collect(),
         };
@@ -172,6 +177,7 @@ impl Judge {
         self.alone_percent = state.alone_percent.map(|percent| percent.min(100));
         let one_pod = state.one_pod.as_ref().map(|kept| OnePod::read(kept, self.one_pod.as_ref().filter(|_| running)));
         self.one_pod = one_pod.transpose()?;
+        self.saturation = Saturation::read(&state.saturation, running.then_some(&self.saturation))?;
         self.stable_pods = state.stable_pods.unwrap_or_default();
         Ok(())
     }
@@ -189,6 +195,7 @@ impl Judge {
         let all: Vec<&Increment> = increments.counted.iter().filter(|increment| known.contains(&increment.revision.as_str())).collect();
         let stable: Vec<&Increment> = all.iter().copied().filter(|increment| increment.revision == situation.stable).collect();
         self.look_at(scrape, situation, &increments);
+        self.saturation.take(scrape, situation, &self.settings);
         let weighted = self.step_since.is_some();
         for objective in &mut self.objectives {
             objective.learn_stable(&stable, scrape.at, weighted);

@@ -32,6 +32,8 @@ mod numbers;
 mod objective;
 mod one_pod;
 mod parts;
+mod pressure;
+mod saturation;
 mod score;
 mod sentences;
 mod sequential;
@@ -48,6 +50,7 @@ pub use assessment::{Assessment, EvidenceCounts, FailReason, ObjectiveVerdict, P
 pub use convention::{Convention, Counters, Source, Unmeasured};
 pub use judge::Judge;
 pub use parts::Parts;
+pub use pressure::Pressure;
 pub use state::{AnalysisState, SignalMemory, Unreadable};
 
 /// What the user asked for, with every default already filled in by `plan`.
@@ -64,6 +67,10 @@ pub struct Settings {
     pub warm_up_seconds: i64,
     /// Seconds between two scrapes. Default 5.
     pub interval_seconds: i64,
+    /// What the app's container may occupy, in bytes, where it is limited.
+    pub memory_limit_bytes: Option<f64>,
+    /// How long the bake lasts, in seconds.
+    pub bake_seconds: i64,
     /// What is judged. Empty: every step passes once its soak is over; only the fast signals judge.
     pub objectives: Vec<Objective>,
     /// What the judge is made of; the benchmark leaves parts out.

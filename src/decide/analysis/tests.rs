@@ -7,4 +7,5 @@ mod one_pod;
 mod outages;
 mod properties;
 mod rollouts;
+mod saturation;
 mod world;

@@ -44,9 +44,14 @@ impl Judge {
     pub fn judge(&self, situation: &Situation<'_>) -> Assessment {
         let step = self.step(situation);
         let objectives: Vec<_> = (0..self.objectives.len()).map(|index| self.objective_verdict(index, &step)).collect();
-        let verdict = overall(&objectives, &step);
-        let decisive = objectives.iter().find(|objective| objective.verdict == verdict);
-        let why = decisive.map_or_else(|| without_objective(&step, verdict), |objective| objective.sentence.clone());
+        let (mut verdict, mut saturated) = (overall(&objectives, &step), None);
+        if verdict == Verdict::Pass
+            && let Some(sentence) = self.saturated(&step)
+        {
+            (verdict, saturated) = (Verdict::Pending(PendingReason::Saturated), Some(sentence));
+        }
+        let decisive = objectives.iter().find(|objective| objective.verdict == verdict).map(|objective| objective.sentence.clone());
+        let why = saturated.or(decisive).unwrap_or_else(|| without_objective(&step, verdict));
         let at = sentences::weight(situation.weight);
         let sentence = match verdict {
             Verdict::Fail(_) => format!("rolled back at {at}: {why}"),
@@ -54,6 +59,17 @@ impl Judge {
             Verdict::Pending(_) => format!("holding at {at}: {why}"),
         };
         Assessment { verdict, objectives, e: libm::exp(step.ln_e), limit: 1.0 / self.settings.false_alarm, sentence, wake: step.wake() }
+    }
+
+    /// What the candidate is short of, although all objectives hold. It never sends it back, and goes on at the deadline only if `onNoEvidence`
+    /// says so.
+    fn saturated(&self, step: &Step<'_>) -> Option<String> {
+        let sentence = self.saturation.sentence(step.situation, &self.settings)?;
+        match step.situation.on_no_evidence {
+            OnNoEvidence::Promote if step.deadline_passed() => None,
+            _ if step.deadline_passed() => Some(format!("{sentence}; past its deadline, it goes on when that ends")),
+            _ => Some(format!("{sentence}; no step is taken while that lasts")),
+        }
     }
 
     fn step<'a>(&self, situation: &'a Situation<'a>) -> Step<'a> {

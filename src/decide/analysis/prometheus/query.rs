@@ -1,6 +1,7 @@
 //! The queries, written out. Every text from outside is escaped, and every selector carries the namespace.
 
 use crate::decide::analysis::convention::{Reading, rules};
+use crate::decide::analysis::pressure;
 
 /// Label by which parts of an answer are told apart.
 pub const MARK: &str = "plimsoll";
@@ -17,12 +18,15 @@ pub fn pods_called<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.map(regex::escape).collect::<Vec<_>>().join("|")
 }
 
-/// Requests of these pods by everything that tells failures, when each was scraped, and whether that worked.
+/// Requests of these pods by everything that tells failures, when each was scraped, and whether that worked; and, of the present, how hard each is
+/// pressed.
 #[must_use]
-pub fn counts(namespace: &str, pods: &str, reading: &Reading) -> String {
+pub fn counts(namespace: &str, pods: &str, reading: &Reading, now: bool) -> String {
     let own = format!("namespace={},pod=~{}", quoted(namespace), quoted(pods));
     let by = ["__name__", "pod"].into_iter().chain(reading.labels()).collect::<Vec<_>>().join(",");
-    let sum = format!("sum by ({by}) ({{__name__=~{},{own}}})", quoted(&reading.counters().join("|")));
+    let pressure = pressure::NAMES.iter().filter(|_| now).map(ToString::to_string);
+    let names: Vec<String> = reading.counters().into_iter().chain(pressure).collect();
+    let sum = format!("sum by ({by}) ({{__name__=~{},{own}}})", quoted(&names.join("|")));
     let marked = |expression: &str, mark: &str| format!("label_replace({expression},\"{MARK}\",\"{mark}\",\"\",\"\")");
     let at = marked(&format!("min by (pod) (timestamp(up{{{own}}}))"), AT);
     let up = marked(&format!("max by (pod) (up{{{own}}})"), UP);

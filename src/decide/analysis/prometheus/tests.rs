@@ -87,13 +87,15 @@ fn native_histograms_are_read_at_bounds_that_all_share() {
 #[test]
 fn queries_are_raw_counters_of_the_services_own_pods() {
     let pods = pods_called(["shop-1-x", "a|b"].into_iter());
-    let query = counts("team \"a\"", &pods, &Reading::by(Convention::Grpc));
+    let query = counts("team \"a\"", &pods, &Reading::by(Convention::Grpc), false);
     assert!(query.starts_with("sum by (__name__,pod,code,"), "{query}");
     assert!(!query.contains("rate") && !query.contains("increase"), "{query}");
     let own = r#"namespace="team \"a\"",pod=~"shop\\-1\\-x|a\\|b""#;
     let selectors = query.matches('{').count();
     assert_eq!((selectors, query.matches(own).count()), (3, 3), "{query}");
     assert!(query.contains(r#"{__name__=~"grpc_server_handled_total|grpc_server_handling_seconds","#), "{query}");
+    let query = counts("team", &pods, &Reading::by(Convention::Grpc), true);
+    assert!(query.contains("grpc_server_handling_seconds|process_resident_memory_bytes|"), "{query}");
     let query = buckets("team", &pods, &Reading::default()).unwrap();
     assert_eq!((query.matches('{').count(), query.matches(r#"namespace="team""#).count()), (2, 2), "{query}");
 }

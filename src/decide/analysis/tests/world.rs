@@ -31,6 +31,8 @@ pub fn settings(objectives: Vec<Objective>) -> Settings {
         min_requests: 200,
         warm_up_seconds: 30,
         interval_seconds: 5,
+        memory_limit_bytes: Some(256.0 * 1_048_576.0),
+        bake_seconds: 300,
         objectives,
         parts: Parts::default(),
     }

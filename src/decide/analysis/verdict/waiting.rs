@@ -62,7 +62,7 @@ impl Judge {
                 let needed = memory.requests_needed(situation.next_weight).unwrap_or_default();
                 sentences::too_few(memory.step.candidate, self.settings.min_requests, needed, PATIENCE_SECONDS as f64, seconds)
             }
-            PendingReason::NotYetExcluded => format!(
+            PendingReason::Saturated | PendingReason::NotYetExcluded => format!(
                 "{}; more requests, or {}",
                 sentences::excluded(memory.excluded()),
                 sentences::duration(

@@ -9,6 +9,7 @@
 //! `rollouts.md` are checked by code that shares nothing with `decide`.
 
 mod apply;
+pub mod behaviour;
 mod cluster;
 mod demand;
 mod expectations;

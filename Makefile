@@ -1,7 +1,9 @@
 # Every target says what it does; `make` alone lists them. Nothing here needs a container engine, an image registry or a download site.
 
 CARGO ?= cargo
-BED    = $(CARGO) run --quiet --package plimsoll-bed --
+# Built with the whole workspace: chosen for one package alone, features of dependencies would build all of these once more.
+PROGRAMS = $(or $(CARGO_TARGET_DIR),target)/debug
+BED    = $(CARGO) build --quiet --workspace --bins && $(PROGRAMS)/plimsoll-bed
 CRD    = crds/plimsoll.dev_productionservices.yaml
 
 .DEFAULT_GOAL := help
@@ -11,7 +13,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: requirements ## a real Kubernetes, the operator, a bad version caught and a good one promoted (DEMO_CONTEXT=name DEMO_REGISTRY=host/repo: on your cluster)
-	@$(CARGO) run --package plimsoll-demo
+	@$(CARGO) build --workspace --bins
+	@$(PROGRAMS)/plimsoll-demo
 
 test: requirements ## every test, level by level; the summary says how many ran at each
 	@./tests/run.sh
@@ -46,8 +49,8 @@ crds: ## write the generated definition to crds/ and into the chart
 	cp $(CRD) charts/plimsoll/files/crds.yaml
 
 image: requirements ## build the operator's image and push it to $REGISTRY (host/repo), else to the running bed's registry
-	$(CARGO) build --locked --bin plimsoll
-	$(BED) image $(if $(REGISTRY),$(REGISTRY)/)plimsoll:$(or $(TAG),dev) --program target/debug/plimsoll=/plimsoll --entrypoint /plimsoll --user 65532:65532
+	$(CARGO) build --locked --workspace --bins
+	$(PROGRAMS)/plimsoll-bed image $(if $(REGISTRY),$(REGISTRY)/)plimsoll:$(or $(TAG),dev) --program $(PROGRAMS)/plimsoll=/plimsoll --entrypoint /plimsoll --user 65532:65532
 
 requirements:
 	@./tests/requirements.sh

@@ -88,6 +88,7 @@ pub struct BlueGreen {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::MATCH)]
+#[x_kube(validation = rules::STEP_REPLICAS)]
 pub struct Canary {
     /// What divides the traffic.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -157,6 +158,10 @@ pub struct Step {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 86400))]
     pub soak_seconds: Option<i32>,
+    /// Pods of the new revision in this step, where its share needs fewer: a number, 1 to 1000, or a percentage of the replicas, `"1%"` to `"100%"`,
+    /// rounded up, at most the replicas. For `router: gatewayApi`. Default: what its share needs, and 2 where the surge has room for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<IntOrPercent>,
 }
 
 /// Slice by slice.

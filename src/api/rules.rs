@@ -133,6 +133,12 @@ pub const MATCH: Said = (
     "match is for a router, which sees each request: add router: gatewayApi and expose, or remove match",
 );
 
+/// Without a router the number of pods is the share.
+pub const STEP_REPLICAS: Said = (
+    "!has(self.steps) || has(self.router) && self.router == 'gatewayApi' || self.steps.all(step, !has(step.replicas))",
+    "without a router a step's pods are its share of the traffic: add router: gatewayApi and expose, or remove replicas from the steps",
+);
+
 /// An objective is one thing.
 pub const OBJECTIVE: Said = (
     "(has(self.errorRate) ? 1 : 0) + (has(self.latency) ? 1 : 0) + (has(self.promql) ? 1 : 0) == 1",

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 
+use crate::decide::analysis::planning;
 use crate::decide::plan::Plan;
 use crate::sim::{self, Scenario, fate};
 
@@ -46,15 +47,15 @@ pub struct Arguments {
 /// The file cannot be read, or an invariant was violated.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let scenarios = match (&arguments.scenario, &arguments.filename) {
-        (Some(scenario), _) => vec![read(scenario)?],
+        (Some(scenario), _) => vec![(read(scenario)?, String::new())],
         (None, Some(filename)) => of_services(arguments, filename)?,
         (None, None) => Vec::new(),
     };
-    for (index, scenario) in scenarios.iter().enumerate() {
+    for (index, (scenario, needs)) in scenarios.iter().enumerate() {
         if index > 0 {
             println!();
         }
-        play(arguments, scenario)?;
+        play(arguments, scenario, needs)?;
     }
     Ok(())
 }
@@ -65,18 +66,41 @@ fn read(path: &Path) -> anyhow::Result<Scenario> {
     Scenario::read(&text).map_err(|error| anyhow!("{file}: {error}"))
 }
 
-/// Each service of a file, against the version that is asked for.
-fn of_services(arguments: &Arguments, filename: &Path) -> anyhow::Result<Vec<Scenario>> {
+/// Each service of a file, against the version that is asked for, and what its steps need.
+fn of_services(arguments: &Arguments, filename: &Path) -> anyhow::Result<Vec<(Scenario, String)>> {
     let rate = arguments.requests_per_second;
     anyhow::ensure!((0.0..=1_000_000.0).contains(&rate), "--requests-per-second: {rate} is not a number from 0 to 1000000");
     let plans = super::render::plans(filename)?;
-    let scenario = |plan: &Plan| Ok(fate::scenario(&plan.name, &plan.spec, fate::behaviour(&arguments.candidate)?, rate));
+    let scenario =
+        |plan: &Plan| Ok((fate::scenario(&plan.name, &plan.spec, fate::behaviour(&arguments.candidate)?, rate), needs(plan, rate)));
     plans.iter().map(scenario).collect::<Result<_, String>>().map_err(|error| anyhow!("--candidate: {error}"))
 }
 
-fn play(arguments: &Arguments, scenario: &Scenario) -> anyhow::Result<()> {
+/// What each step needs to exclude one point more failures, and to find them, in requests to the new version and in seconds at this traffic.
+fn needs(plan: &Plan, requests_per_second: f64) -> String {
+    let of_step = |step: i32| {
+        let weight = if plan.is_weighted() { f64::from(plan.asked_weight(step)) } else { plan.shape(step).weight() };
+        let needs = planning::forecast(&plan.settings, weight)?;
+        let time = |requests: f64| match requests_per_second * weight / 100.0 {
+            rate if rate > 0.0 => format!("{:.0} s", (requests / rate).ceil()),
+            _ => "never".to_owned(),
+        };
+        Some(format!(
+            "step {} at {weight:.0}%: 1 point more failures is excluded by {:.0} requests ({}), found by {:.0} ({}, in the median)\n",
+            step + 1,
+            needs.to_exclude,
+            time(needs.to_exclude),
+            needs.to_find,
+            time(needs.to_find),
+        ))
+    };
+    (0..plan.steps()).filter_map(of_step).collect()
+}
+
+fn play(arguments: &Arguments, scenario: &Scenario, needs: &str) -> anyhow::Result<()> {
     if arguments.filename.is_some() {
-        println!("{}: a new version, {}, under {} requests a second\n", scenario.name, arguments.candidate, arguments.requests_per_second);
+        println!("{}: a new version, {}, under {} requests a second", scenario.name, arguments.candidate, arguments.requests_per_second);
+        println!("{needs}");
     }
     let report = sim::run(scenario, arguments.seed);
     if arguments.quiet {

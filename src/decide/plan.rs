@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::api::analysis::OnNoEvidence;
 use crate::api::pod::Port;
-use crate::api::rollout::Strategy;
+use crate::api::rollout::{Step, Strategy};
 use crate::api::status::{Progress, Stage};
 use crate::api::values::IntOrPercent;
 use crate::api::{ProductionService, ProductionServiceSpec};
@@ -120,12 +120,14 @@ pub enum Way {
 }
 
 /// A step of a canary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedStep {
     /// Percent of the traffic.
     pub weight: i32,
     /// Seconds for which the step is watched.
     pub soak_seconds: i32,
+    /// Pods of the candidate, where a router gives it its share and that needs fewer.
+    pub replicas: Option<IntOrPercent>,
 }
 
 /// How many pods each revision has in a step.
@@ -236,11 +238,13 @@ impl Plan {
             return full;
         }
         match &self.way {
-            Way::Canary { .. } if self.is_weighted() => {
+            Way::Canary { steps } if self.is_weighted() => {
+                let given = usize::try_from(step).ok().and_then(|step| steps.get(step)?.replicas.as_ref());
+                let given = given.map_or(0, |given| rounded_up(given, self.replicas));
                 let candidate = (self.asked_weight(step) * self.replicas + 99) / 100;
                 // A share of the requests that one pod serves has nobody when that pod goes: measured, 3 of 60 a second were lost.
                 let least = if self.most_pods() >= 2 * self.replicas { 2 } else { 1 };
-                self.with_candidate(candidate.max(least).min(self.replicas))
+                self.with_candidate(candidate.max(given.max(least)).min(self.replicas))
             }
             Way::Canary { .. } => self.least_reaching(self.asked_weight(step)).unwrap_or(full),
             Way::Rolling { .. } => self.with_candidate(((step + 1) * self.slice()).min(self.replicas)),
@@ -409,10 +413,13 @@ fn plan_of(
 fn way(strategy: Option<Strategy>) -> (Way, IntOrPercent) {
     match strategy {
         Some(Strategy::Canary(canary)) => {
-            let given = canary.steps.iter().map(|step| (step.weight, step.soak_seconds));
-            let steps: Vec<_> =
-                given.chain(CANARY_WEIGHTS.map(|weight| (weight, None)).into_iter().filter(|_| canary.steps.is_empty())).collect();
-            let planned = |(weight, soak): (i32, Option<i32>)| PlannedStep { weight, soak_seconds: soak.unwrap_or(CANARY_SOAK_SECONDS) };
+            let unnamed = CANARY_WEIGHTS.map(|weight| Step { weight, soak_seconds: None, replicas: None });
+            let steps = if canary.steps.is_empty() { unnamed.to_vec() } else { canary.steps };
+            let planned = |step: Step| PlannedStep {
+                weight: step.weight,
+                soak_seconds: step.soak_seconds.unwrap_or(CANARY_SOAK_SECONDS),
+                replicas: step.replicas,
+            };
             (Way::Canary { steps: steps.into_iter().map(planned).collect() }, IntOrPercent::Percent("100%".into()))
         }
         Some(Strategy::Rolling(rolling)) => {
@@ -558,6 +565,14 @@ mod tests {
                 routed(&[5, 25, 50], "100%"),
                 vec![(2, 10), (3, 10), (5, 10), (10, 10)],
             ),
+            (
+                "a router: more than the share needs, never fewer, at most all",
+                10,
+                serde_json::json!({"strategy": {"canary": {"router": "gatewayApi", "steps": [
+                    {"weight": 5, "replicas": "45%"}, {"weight": 50, "replicas": 1}, {"weight": 60, "replicas": 40},
+                ]}}}),
+                vec![(5, 10), (5, 10), (10, 10), (10, 10)],
+            ),
             ("a router over one pod", 1, routed(&[5], "100%"), vec![(1, 1), (1, 1)]),
             ("a router with a small surge: stable shrinks", 4, routed(&[25, 75], "25%"), vec![(1, 4), (3, 2), (4, 1)]),
             ("a smaller preview, rounded up", 3, blue_green("50%"), vec![(2, 3), (3, 3)]),
@@ -574,7 +589,7 @@ mod tests {
         assert_eq!((plan.bake_seconds, plan.progress_deadline_seconds, plan.most_pods()), (60, 600, 3));
         assert_eq!(plan.metrics, None, "without objectives nothing is measured");
         let plan = planned(2, serde_json::json!({"strategy": {"canary": {}}}));
-        let soaks = [10, 25, 50].map(|weight| PlannedStep { weight, soak_seconds: 60 });
+        let soaks = [10, 25, 50].map(|weight| PlannedStep { weight, soak_seconds: 60, replicas: None });
         assert_eq!(plan.way, Way::Canary { steps: soaks.to_vec() });
         assert_eq!(plan.most_pods(), 4);
     }

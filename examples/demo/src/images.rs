@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use plimsoll_bed::build::Part;
-use plimsoll_bed::host;
 use plimsoll_bed::image::Image;
+use plimsoll_bed::{executable, host};
 
 use crate::cluster::Cluster;
 use crate::install::root;
@@ -32,18 +32,13 @@ pub struct Apps {
     pub load: PathBuf,
 }
 
-/// Builds the operator with cargo's `dev` profile and returns its program.
+/// The operator's program, built where it is missing or older than its sources.
 ///
 /// # Errors
 /// When it does not compile.
 pub fn build_operator() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--package=plimsoll", "--bin=plimsoll", "--message-format=json-render-diagnostics"]);
-    let messages = host::run_command(command.current_dir(root()?)).context("cannot build the operator")?;
-    let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let program = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
-    program.context("cargo built the operator, but does not say where")
+    let root = root()?;
+    executable::beside("plimsoll", &["src", "Cargo.toml", "Cargo.lock"].map(|source| root.join(source)))
 }
 
 /// Builds the shop and the load generator into `folder`.

@@ -3,17 +3,17 @@
 //! The values are read from the plan and from the rendered objects, never worked out a second time. What plimsoll does not invent is
 //! listed as well, with what to think about.
 
+mod rollout;
 mod traffic;
 
 use serde_json::Value;
 
 use crate::api::ProductionServiceSpec;
 use crate::api::analysis::Analysis;
-use crate::api::rollout::{Rollout, Strategy};
 use crate::api::values::IntOrPercent;
 use crate::cli::output::columns;
 use crate::decide::analysis::ObjectiveKind;
-use crate::decide::plan::{Plan, Way};
+use crate::decide::plan::Plan;
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub fn table(plan: &Plan, objects: &[Value]) -> String {
     let of_kind = |kind: &str| objects.iter().find(|object| object["kind"] == kind);
     let template = of_kind("Deployment").map_or(&Value::Null, |deployment| &deployment["spec"]["template"]["spec"]);
     capacity(&mut rows, plan, of_kind("PodDisruptionBudget"));
-    rollout(&mut rows, plan);
+    rollout::rollout(&mut rows, plan);
     judging(&mut rows, plan);
     health(&mut rows, &plan.spec, template);
     pod(&mut rows, &plan.spec, template);
@@ -128,60 +128,6 @@ fn capacity(rows: &mut Rows, plan: &Plan, budget: Option<&Value>) {
     let yes = |wanted: Option<bool>| if wanted.unwrap_or(true) { "yes" } else { "no" };
     rows.given("availability.spread.hosts", yes(spread.hosts), spread.hosts.is_some(), "as a preference: a full host does not stop a pod");
     rows.given("availability.spread.zones", yes(spread.zones), spread.zones.is_some(), "as a preference");
-}
-
-fn rollout(rows: &mut Rows, plan: &Plan) {
-    let Rollout { strategy, surge, bake_seconds, progress_deadline_seconds, .. } = plan.spec.rollout.clone().unwrap_or_default();
-    let given = strategy.is_some();
-    match &plan.way {
-        Way::Canary { steps } => {
-            let own = matches!(&strategy, Some(Strategy::Canary(canary)) if !canary.steps.is_empty());
-            rows.given("rollout.strategy", "canary", given, "a little traffic first, then more");
-            for (index, step) in (0..).zip(steps) {
-                let shape = plan.shape(index);
-                let name = format!("rollout.steps[{index}]");
-                let pods = shape.candidate + shape.stable;
-                let why = if plan.is_weighted() {
-                    format!("of the requests, by the route's weights; {} pods beside stable's {}", shape.candidate, shape.stable)
-                } else {
-                    format!("{} of {pods} pods, {:.0}% of the connections: no router divides them finer", shape.candidate, shape.weight())
-                };
-                rows.given(&name, format!("{}% for {}", step.weight, seconds(step.soak_seconds)), own, &why);
-            }
-        }
-        Way::BlueGreen { soak_seconds, .. } => {
-            rows.given("rollout.strategy", "blueGreen", given, "all at once: a preview first, then one switch");
-            let own = match &strategy {
-                Some(Strategy::BlueGreen(blue_green)) => (blue_green.warm_replicas.is_some(), blue_green.soak_seconds.is_some()),
-                _ => (false, false),
-            };
-            let why = "pods behind the preview; for the switch there are all of them";
-            rows.given("rollout.strategy.blueGreen.warmReplicas", plan.shape(0).candidate.to_string(), own.0, why);
-            let why = "the preview is watched for so long before the switch";
-            rows.given("rollout.strategy.blueGreen.soakSeconds", seconds(soak_seconds), own.1, why);
-        }
-        Way::Rolling { soak_seconds } => {
-            rows.given("rollout.strategy", "rolling", given, "slice by slice, each as large as the surge");
-            let own = matches!(&strategy, Some(Strategy::Rolling(rolling)) if rolling.soak_seconds.is_some());
-            rows.given("rollout.strategy.rolling.soakSeconds", seconds(soak_seconds), own, "each slice is watched for so long");
-            rows.add("slices", (plan.steps() + 1).to_string(), Origin::Computed, format!("of {} replicas", plan.replicas));
-        }
-    }
-    rows.given(
-        "rollout.surge",
-        amount(&plan.surge),
-        surge.is_some(),
-        "pods beyond the replicas during a rollout; with 100% going back needs no new pod",
-    );
-    rows.add("most pods", plan.most_pods().to_string(), Origin::Computed, "replicas and surge: what quota and nodes must have room for");
-    let why = if plan.spec.objectives.is_empty() {
-        "kept ready to go back; short, since nothing is measured"
-    } else {
-        "the old version is kept ready, the new one is still judged"
-    };
-    rows.given("rollout.bakeSeconds", seconds(plan.bake_seconds), bake_seconds.is_some(), why);
-    let why = "without one more ready pod for so long, a revision has failed to start";
-    rows.given("rollout.progressDeadlineSeconds", seconds(plan.progress_deadline_seconds), progress_deadline_seconds.is_some(), why);
 }
 
 fn judging(rows: &mut Rows, plan: &Plan) {

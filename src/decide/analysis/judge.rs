@@ -25,7 +25,7 @@ const ROW_SECONDS: i64 = 60;
 /// An answer older than this many intervals is no answer.
 const FRESH_INTERVALS: i64 = 3;
 /// The share of E that errorRate objectives have where latency objectives exist as well.
-const ERROR_SHARE: f64 = 0.6;
+pub(super) const ERROR_SHARE: f64 = 0.6;
 
 /// Judges one rollout.
 ///

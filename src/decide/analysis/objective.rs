@@ -29,7 +29,7 @@ const SCORE_PRIOR: Prior = Prior { share: 0.05, pseudo_requests: 50.0 };
 /// Minutes of stable that are remembered until the bounds are chosen: two hours.
 const MOST_MINUTES: usize = 120;
 /// `ω_p`: the share of E that scores have where failures cluster (φ above 1.5), and where they do not.
-const SCORE_SHARE: (f64, f64) = (0.5, 0.1);
+pub const SCORE_SHARE: (f64, f64) = (0.5, 0.1);
 const CLUSTERED: f64 = 1.5;
 /// Latency is warm after so many warm-ups: JIT and caches take longer than errors.
 pub const LATENCY_WARM_UPS: i64 = 4;

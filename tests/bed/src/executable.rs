@@ -1,4 +1,4 @@
-//! Where the program `plimsoll-bed` lies: cargo does not build a dependency's programs for a test.
+//! Where a program of this workspace lies: cargo does not build another package's programs for a test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::host;
 const NAME: &str = "plimsoll-bed";
 const SOURCE: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The program beside the running test, built now where it is missing or older than its sources.
+/// The bed's own program.
 ///
 /// # Errors
 /// When it has to be built and cannot be.
@@ -21,13 +21,24 @@ pub fn locate() -> Result<PathBuf> {
     if running.file_stem().is_some_and(|name| name == NAME) {
         return Ok(running);
     }
+    beside(NAME, &[PathBuf::from(SOURCE)])
+}
+
+/// The program `name` of this workspace beside the running one, built now where it is missing or older than one of its sources (files, or folders
+/// with all that is in them).
+///
+/// # Errors
+/// When it has to be built and cannot be.
+pub fn beside(name: &str, sources: &[PathBuf]) -> Result<PathBuf> {
+    let running = std::env::current_exe().context("cannot find the running program")?;
     let mut profile = running.parent().context("the running program has no folder")?;
     if profile.ends_with("deps") {
         profile = profile.parent().context("the tests' folder has no parent")?;
     }
-    let program = profile.join(NAME);
+    let program = profile.join(name);
     let built = fs::metadata(&program).and_then(|metadata| metadata.modified());
-    if built.is_ok_and(|built| newest(Path::new(SOURCE)).is_none_or(|source| source <= built)) {
+    let changed = sources.iter().filter_map(|source| newest(source)).max();
+    if built.is_ok_and(|built| changed.is_none_or(|changed| changed <= built)) {
         return Ok(program);
     }
     let target = profile.parent().context("the build's folder has no parent")?;
@@ -37,27 +48,20 @@ pub fn locate() -> Result<PathBuf> {
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--package", NAME, "--bin", NAME, "--profile", profile_name, "--target-dir"]);
+    // Of the whole workspace: features of dependencies that are chosen for one package alone would build all of these once more.
+    command.args(["build", "--quiet", "--workspace", "--bin", name, "--profile", profile_name, "--target-dir"]);
     command.arg(target).current_dir(SOURCE);
-    host::run_command(&mut command).context("cannot build plimsoll-bed")?;
+    host::run_command(&mut command).with_context(|| format!("cannot build {name}"))?;
     Ok(program)
 }
 
-/// When the newest source below `folder` was written.
-fn newest(folder: &Path) -> Option<SystemTime> {
-    let entries = fs::read_dir(folder).ok()?;
-    entries
-        .flatten()
-        .filter_map(|entry| {
-            let metadata = entry.metadata().ok()?;
-            // Tests are not part of the program.
-            if entry.file_name() == "target" || entry.file_name() == "tests" {
-                None
-            } else if metadata.is_dir() {
-                newest(&entry.path())
-            } else {
-                metadata.modified().ok()
-            }
-        })
-        .max()
+/// When this file, or the newest one below this folder, was written.
+fn newest(source: &Path) -> Option<SystemTime> {
+    let metadata = fs::metadata(source).ok()?;
+    if !metadata.is_dir() {
+        return metadata.modified().ok();
+    }
+    // Tests are not part of the program.
+    let entries = fs::read_dir(source).ok()?.flatten().filter(|entry| entry.file_name() != "target" && entry.file_name() != "tests");
+    entries.filter_map(|entry| newest(&entry.path())).max()
 }

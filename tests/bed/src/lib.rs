@@ -18,7 +18,7 @@ mod cleanup;
 mod control_plane;
 mod definitions;
 mod description;
-mod executable;
+pub mod executable;
 mod fake_nodes;
 mod gateway;
 pub mod host;

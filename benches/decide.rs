@@ -205,6 +205,8 @@ fn carry_out(snapshot: &mut Snapshot, write: Write, now: Timestamp) {
         Write::Delete { key, .. } => {
             snapshot.children.remove(&key);
         }
+        // No user's own route is in it.
+        Write::Reroute { .. } => {}
         Write::Scale { replicas } => snapshot.service.spec.replicas = Some(replicas),
     }
 }

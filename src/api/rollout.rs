@@ -89,6 +89,7 @@ pub struct BlueGreen {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::MATCH)]
 #[x_kube(validation = rules::STEP_REPLICAS)]
+#[x_kube(validation = rules::ROUTE_REF)]
 pub struct Canary {
     /// What divides the traffic.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,11 +99,45 @@ pub struct Canary {
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = rules::STEPS)]
     pub steps: Vec<Step>,
+    /// A route of your own in which the weights are moved, instead of one that `expose` makes. For `router: gatewayApi`. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route_ref: Option<RouteReference>,
     /// Requests that the new revision gets whatever the step's weight, from its first ready pod on until it is promoted or taken back: those of
     /// testers. Any of the entries will do. For `router: gatewayApi`. Default: none.
     #[serde(rename = "match", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "atomic"))]
     pub matches: Vec<RequestMatch>,
+}
+
+/// An HTTPRoute or GRPCRoute of this namespace that you own, with a rule that has this service's Service as a backend, and with the label
+/// `plimsoll.dev/service: <this service>`: by that its owner agrees. While a revision is rolled out, that backend is replaced by the Services of both
+/// revisions, which share its weight; nothing else in the route is touched, and afterwards it is as you wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteReference {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Its kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<RouteKind>,
+    /// Seconds that pods go on running after every parent of the route has reported that they get no more requests, 0 to 3600: requests under way
+    /// are answered in that time. Default: 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 3600))]
+    pub drain_seconds: Option<i32>,
+}
+
+/// `HTTPRoute` or `GRPCRoute`. Default: `HTTPRoute`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RouteKind {
+    /// HTTP/1.1 and HTTP/2.
+    #[default]
+    #[serde(rename = "HTTPRoute")]
+    Http,
+    /// gRPC.
+    #[serde(rename = "GRPCRoute")]
+    Grpc,
 }
 
 /// Requests by what they carry. Set exactly one.

@@ -139,6 +139,12 @@ pub const STEP_REPLICAS: Said = (
     "without a router a step's pods are its share of the traffic: add router: gatewayApi and expose, or remove replicas from the steps",
 );
 
+/// Rules of a user's route are the user's.
+pub const ROUTE_REF: Said = (
+    "!has(self.routeRef) || has(self.router) && self.router == 'gatewayApi' && !has(self.match)",
+    "routeRef is for router: gatewayApi, and in a route of your own what testers match is a rule of yours: add router, or remove match",
+);
+
 /// An objective is one thing.
 pub const OBJECTIVE: Said = (
     "(has(self.errorRate) ? 1 : 0) + (has(self.latency) ? 1 : 0) + (has(self.promql) ? 1 : 0) == 1",
@@ -275,8 +281,8 @@ pub fn of_spec() -> Vec<Rule> {
         ),
         at(
             ".rollout",
-            "!has(self.rollout) || !has(self.rollout.strategy) || !has(self.rollout.strategy.canary) || !has(self.rollout.strategy.canary.router) || self.rollout.strategy.canary.router != 'gatewayApi' || has(self.expose)",
-            "rollout.strategy.canary.router: gatewayApi moves the weights of a route, and there is none: add expose with the Gateway, or remove router",
+            "!has(self.rollout) || !has(self.rollout.strategy) || !has(self.rollout.strategy.canary) || !has(self.rollout.strategy.canary.router) || self.rollout.strategy.canary.router != 'gatewayApi' || has(self.expose) != has(self.rollout.strategy.canary.routeRef)",
+            "rollout.strategy.canary.router: gatewayApi moves the weights of one route: add expose with the Gateway, or routeRef with a route of your own, not both; or remove router",
         ),
         at(
             ".rollout",

@@ -95,6 +95,7 @@ impl Replayed {
             Write::Create { key, .. } => format!("create {key}"),
             Write::Apply { key, .. } => format!("apply {key}"),
             Write::Delete { key, .. } => format!("delete {key}"),
+            Write::Reroute { key, .. } => format!("move weights in {key}"),
             Write::Scale { replicas } => format!("scale the service to {replicas}"),
         };
         Self {

@@ -133,6 +133,20 @@ impl Access {
         let tests = [("/metadata/uid", uid), ("/metadata/resourceVersion", resource_version)];
         let tests = tests.into_iter().map(|(path, value)| json!({"op": "test", "path": path, "value": value}));
         let operations: Value = tests.chain(pointers.iter().map(|path| json!({"op": "remove", "path": path}))).collect();
+        self.patch(namespace, key, operations).await
+    }
+
+    /// Exchanges parts of an object that a user owns, if it still is the one that was seen and these parts are what was seen.
+    ///
+    /// # Errors
+    /// As the server answers; 422 if it has changed since.
+    pub async fn exchange(&self, namespace: &str, key: &ObjectKey, operations: Value) -> kube::Result<Value> {
+        self.telemetry.wrote(key.kind.names().1, "patch");
+        self.patch(namespace, key, operations).await
+    }
+
+    /// Carries out the operations of a JSON patch, all or none.
+    async fn patch(&self, namespace: &str, key: &ObjectKey, operations: Value) -> kube::Result<Value> {
         let patch = Patch::Json::<()>(serde_json::from_value(operations).map_err(Error::SerdeError)?);
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         self.ask(children(namespace, key.kind).patch(&key.name, &parameters, &patch)).await

@@ -18,6 +18,7 @@ use super::notes::kept_of_record;
 use super::object::text;
 use super::observe;
 use super::queue::Key;
+use crate::decide::traffic::users_route;
 use crate::decide::{Decision, Kind, ObjectKey, Snapshot, Write};
 
 /// Seconds between two repairs of an object that somebody else changes back at once, such as a webhook.
@@ -82,6 +83,10 @@ pub async fn writes(context: &Context, key: &Key, snapshot: &Snapshot, writes: &
                 continue;
             }
             Write::Delete { key: object, uid, resource_version } => delete(context, key, object, uid, resource_version).await?,
+            Write::Reroute { key: object, uid, resource_version, exchanges } => {
+                let operations = users_route::operations(uid, resource_version, exchanges);
+                reroute(context, key, object, (uid, resource_version), operations).await?;
+            }
             Write::Scale { replicas } => scale(context, key, *replicas).await?,
         }
         all.changed = true;
@@ -188,6 +193,27 @@ async fn remove(
             Err(failed(context, key, "change", object, source))
         }
         Err(kube::Error::Api(_)) => Err(moved(context, key, object, seen.0).await),
+        Err(source) => Err(failed(context, key, "change", object, source)),
+    }
+}
+
+/// Exchanges backends in a route that a user owns.
+async fn reroute(context: &Context, key: &Key, object: &ObjectKey, seen: (&str, &str), operations: Value) -> Result<(), Error> {
+    match context.access.exchange(&key.namespace, object, operations).await {
+        Ok(written) => {
+            context.cache.wrote(Source::Children(object.kind), written);
+            Ok(())
+        }
+        // 422 is what a test that fails gives: the route has changed since.
+        Err(kube::Error::Api(refusal)) if refusal.is_not_found() || refusal.code == 422 => {
+            let now = read(context, key, object).await?;
+            match now {
+                Some(now) if text(&now, "/metadata/resourceVersion") == seen.1 => {
+                    Err(failed(context, key, "change", object, kube::Error::Api(refusal)))
+                }
+                _ => Err(moved(context, key, object, seen.0).await),
+            }
+        }
         Err(source) => Err(failed(context, key, "change", object, source)),
     }
 }

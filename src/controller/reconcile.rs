@@ -10,6 +10,7 @@ use super::error::Error;
 use super::events::Subject;
 use super::observe::{self, Observed};
 use super::queue::{Key, Next};
+use super::routes::Routes;
 use super::{Context, apply, measure};
 use crate::decide::{self, Decision, Due, Event, Snapshot};
 
@@ -52,7 +53,7 @@ fn note_refusal(refused: &mut Option<String>, outcome: Result<(), &Error>) -> bo
 
 async fn attempt(context: &Arc<Context>, key: &Key) -> Result<Next, Error> {
     let Some((mut snapshot, mut raw)) = seen(context, key, observe::cached(context, key).await?) else { return Ok(Next::Wait(None)) };
-    if snapshot.service.spec.expose.is_some() && !context.routes.are_known() {
+    if Routes::are_asked_for(&raw) && !context.routes.are_known() {
         context.routes.ask();
         return Ok(Next::Wait(None));
     }

@@ -40,7 +40,8 @@ impl Routes {
     /// Whether a service asks for a route.
     #[must_use]
     pub fn are_asked_for(service: &Value) -> bool {
-        service.pointer("/spec/expose").is_some_and(|expose| !expose.is_null())
+        let asks = ["/spec/expose", "/spec/rollout/strategy/canary/routeRef"];
+        asks.iter().any(|pointer| service.pointer(pointer).is_some_and(|found| !found.is_null()))
     }
 
     /// A service asks for a route.

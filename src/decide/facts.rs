@@ -1,11 +1,12 @@
 //! Counts of pods per revision, out of a snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::analysis::signals::Refused;
+use super::plan::Plan;
 use super::snapshot::{Kind, ObjectKey, Snapshot};
 use super::strategy::Front;
-use super::traffic::{Routed, gateway_api};
+use super::traffic::{self, Routed, gateway_api, users_route};
 
 /// A revision's pods, as seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Facts {
     pub front: Option<Front>,
     /// What the route shows; `None` where there is none.
     pub route: Option<Routed>,
+    /// Revisions whose Services routes of users' own name that do not count, or no longer.
+    pub lent: BTreeSet<String>,
     /// Endpoints of each revision's own Service that are ready.
     pub endpoints: BTreeMap<String, i32>,
     /// Pods that could not be created, with the API server's words.
@@ -67,14 +70,42 @@ impl Facts {
             let revision = child.body["spec"]["selector"]["plimsoll.dev/revision"].as_str();
             revision.map_or(Front::All, |revision| Front::One(revision.to_owned()))
         });
-        let route = [Kind::HttpRoute, Kind::GrpcRoute].into_iter().find_map(|kind| snapshot.children.get(&ObjectKey::new(kind, name)));
-        facts.route = route.filter(|child| child.ours).map(|child| gateway_api::observed(name, &child.body));
+        facts.routes(snapshot, name);
         for (_, slice) in snapshot.children.iter().filter(|(key, _)| key.kind == Kind::EndpointSlice) {
             let Some(revision) = slice.body["metadata"]["labels"]["plimsoll.dev/revision"].as_str() else { continue };
             let ready = slice.body["endpoints"].as_array().into_iter().flatten().filter(|endpoint| endpoint["conditions"]["ready"] == true);
             *facts.endpoints.entry(revision.to_owned()).or_default() += i32::try_from(ready.count()).unwrap_or(i32::MAX);
         }
         facts
+    }
+
+    /// The route that counts, and those of users' own that name revisions although they do not count, or no longer.
+    fn routes(&mut self, snapshot: &Snapshot, name: &str) {
+        let users = traffic::users(&snapshot.service.spec);
+        let routes =
+            snapshot.children.iter().filter(|(key, child)| matches!(key.kind, Kind::HttpRoute | Kind::GrpcRoute) && !child.deleting);
+        for (key, child) in routes {
+            if users.as_ref() == Some(key) {
+                self.route = Some(users_route::observed(name, key, &child.body));
+            } else if child.ours && key.name == name && users.is_none() {
+                self.route.get_or_insert_with(|| gateway_api::observed(name, &child.body));
+            } else if !child.ours {
+                self.lent.extend(users_route::named(name, &child.body).map(str::to_owned));
+            }
+        }
+    }
+
+    /// The user's own route that the spec names is not there: in words.
+    #[must_use]
+    pub fn missing_route(&self, plan: &Plan) -> Option<String> {
+        let users = plan.route.as_ref().filter(|route| route.known)?.users.as_ref()?;
+        let kind = users.kind.names().1;
+        self.route.is_none().then(|| {
+            format!(
+                "there is no {kind} {} with the label plimsoll.dev/service={} in this namespace: create it, or let its owner add the label",
+                users.name, plan.name
+            )
+        })
     }
 
     /// A revision's pods; zero where nothing is known of it.

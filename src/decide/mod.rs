@@ -29,6 +29,8 @@ pub mod traffic;
 pub mod units;
 pub mod writes;
 
+use std::collections::BTreeMap;
+
 use jiff::{Timestamp, ToSpan as _};
 
 use crate::api::ProductionServiceStatus;
@@ -36,6 +38,7 @@ use crate::api::gates::GateState;
 use crate::api::status::{Memory, Stage};
 use analysis::Judge;
 pub use snapshot::{Around, Child, Contents, Due, Kind, Measurements, ObjectKey, Pod, Record, Request, Snapshot};
+use traffic::users_route;
 pub use writes::Write;
 
 /// What shall be done, in this order: status (if it changed), writes, events; and when to look again.
@@ -153,7 +156,7 @@ pub fn decide(snapshot: &Snapshot, measurements: &Measurements, now: Timestamp) 
     let mut advanced = match &plan {
         Some(plan) => {
             let paused = snapshot.service.spec.control.as_ref().is_some_and(|control| control.paused == Some(true));
-            let held = paused || planned.is_err() || !conflicts.is_empty() || plan.lacks_router();
+            let held = paused || planned.is_err() || !conflicts.is_empty() || plan.lacks_router() || facts.missing_route(plan).is_some();
             let input = advance::Input {
                 plan,
                 held,
@@ -214,6 +217,9 @@ fn writes(snapshot: &Snapshot, plan: &plan::Plan, accepted: bool, target: &strat
     }
     let wanted = render::all(plan, snapshot, target);
     let mut writes = writes::difference(&wanted, &snapshot.children);
+    // After the Services that it leads to were written, before those that it no longer leads to go.
+    let first_deletion = writes.iter().position(|write| matches!(write, Write::Delete { .. })).unwrap_or(writes.len());
+    writes.splice(first_deletion..first_deletion, reroutes(snapshot, plan, target));
     if accepted {
         if snapshot.service.spec.scaling.is_some() && snapshot.service.spec.replicas.is_none() {
             writes.push(Write::Scale { replicas: plan.replicas });
@@ -228,6 +234,20 @@ fn writes(snapshot: &Snapshot, plan: &plan::Plan, accepted: bool, target: &strat
         });
     }
     writes
+}
+
+/// Changes of routes that users own: the weights of the one that counts; the others are handed back.
+fn reroutes(snapshot: &Snapshot, plan: &plan::Plan, target: &strategy::Target) -> Vec<Write> {
+    let users = plan.route.as_ref().filter(|route| route.known).and_then(|route| route.users.as_ref());
+    let nothing = BTreeMap::new();
+    let routes = snapshot.children.iter().filter(|(key, child)| matches!(key.kind, Kind::HttpRoute | Kind::GrpcRoute) && !child.ours);
+    let reroute = |(key, child): (&ObjectKey, &Child)| {
+        let counts = users == Some(key);
+        let touched = counts || users_route::is_lent(&plan.name, &child.body);
+        let weights = if counts { &target.weights } else { &nothing };
+        users_route::reroute(&plan.name, key, child, weights).filter(|_| touched && !child.deleting)
+    };
+    routes.filter_map(reroute).collect()
 }
 
 impl Decision {

@@ -8,6 +8,7 @@ use super::facts::Facts;
 use super::plan::{Plan, Refusal, Way};
 use super::snapshot::Snapshot;
 use super::strategy::{Front, Target};
+use super::traffic::Routed;
 use super::units::{percent, rounded_up};
 use crate::api::status::{
     Condition, ConditionStatus, Effective, Memory, Moment, Phase, ProductionServiceStatus, Progress, Quarantined, RevisionStatus, Stage,
@@ -125,6 +126,11 @@ fn phase(about: &About<'_>, advanced: &Advanced) -> Word {
                 "GatewayApiMissing",
                 format!("{NO_GATEWAY_API}; {} is rolled out as soon as it is there", plan.revision),
             ),
+            None if about.facts.missing_route(plan).is_some() => word(
+                Phase::Blocked,
+                "NoRoute",
+                format!("{}; {} is rolled out as soon as it is there", about.facts.missing_route(plan).unwrap_or_default(), plan.revision),
+            ),
             None if paused => {
                 word(Phase::Paused, "Paused", format!("paused by spec.control.paused; {} waits to be rolled out", plan.revision))
             }
@@ -206,11 +212,15 @@ fn routes(about: &About<'_>) -> Option<(bool, &'static str, String)> {
     let route = plan.route.as_ref()?;
     Some(match &about.facts.route {
         _ if !route.known => (false, "GatewayApiMissing", NO_GATEWAY_API.to_owned()),
-        None => (false, "NoRoute", "the route does not exist yet".to_owned()),
-        Some(routed) => match &routed.unreported {
-            Some(why) => (false, "NotReported", why.clone()),
-            None => (true, "RoutesAccepted", format!("Gateway {} works by the route as it stands", route.gateway)),
-        },
+        None => {
+            let missing = about.facts.missing_route(plan);
+            (false, "NoRoute", missing.unwrap_or_else(|| "the route does not exist yet".to_owned()))
+        }
+        Some(Routed { unreported: Some(why), .. }) => (false, "NotReported", why.clone()),
+        Some(_) => {
+            let who = route.users.as_ref().map_or_else(|| format!("Gateway {}", route.gateway), |users| format!("every parent of {users}"));
+            (true, "RoutesAccepted", format!("{who} works by the route as it stands"))
+        }
     })
 }
 

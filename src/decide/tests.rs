@@ -169,6 +169,12 @@ impl World {
                 self.snapshot.children.remove(&key);
                 self.snapshot.records.retain(|revision, _| key != ObjectKey::new(Kind::ConfigMap, format!("shop-{revision}")));
             }
+            Write::Reroute { key, exchanges, .. } => {
+                let child = self.snapshot.children.get_mut(&key).unwrap();
+                for exchange in exchanges {
+                    *child.body.pointer_mut(&exchange.pointer).unwrap() = exchange.wanted;
+                }
+            }
             Write::Scale { replicas } => self.snapshot.service.spec.replicas = Some(replicas),
         }
         let needed = usize::try_from(self.snapshot.service.spec.replicas.unwrap_or(2)).unwrap();

@@ -40,6 +40,17 @@ pub enum Write {
         /// Its resourceVersion.
         resource_version: String,
     },
+    /// It is the user's own, and names our backends: exchange lists in it, with uid and resourceVersion as seen.
+    Reroute {
+        /// Which object.
+        key: ObjectKey,
+        /// Its uid.
+        uid: String,
+        /// Its resourceVersion.
+        resource_version: String,
+        /// What takes the place of what.
+        exchanges: Vec<Exchange>,
+    },
     /// Give the scale subresource a value to begin with: an autoscaler reads nothing while `spec.replicas` is absent.
     Scale {
         /// The value.
@@ -47,12 +58,23 @@ pub enum Write {
     },
 }
 
+/// A part of an object that is exchanged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exchange {
+    /// JSON pointer of it.
+    pub pointer: String,
+    /// What was seen there.
+    pub seen: Value,
+    /// What shall be there.
+    pub wanted: Value,
+}
+
 impl Write {
     /// The object that is written; `None` for the service's own scale.
     #[must_use]
     pub const fn key(&self) -> Option<&ObjectKey> {
         match self {
-            Self::Create { key, .. } | Self::Apply { key, .. } | Self::Delete { key, .. } => Some(key),
+            Self::Create { key, .. } | Self::Apply { key, .. } | Self::Delete { key, .. } | Self::Reroute { key, .. } => Some(key),
             Self::Scale { .. } => None,
         }
     }
@@ -60,7 +82,7 @@ impl Write {
     /// Whether the shell has to decide again on a fresh read before carrying it out.
     #[must_use]
     pub const fn guarded(&self) -> bool {
-        matches!(self, Self::Apply { guarded: true, .. } | Self::Delete { .. })
+        matches!(self, Self::Apply { guarded: true, .. } | Self::Delete { .. } | Self::Reroute { .. })
     }
 }
 

@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::decide::Kind;
+use crate::decide::writes::Exchange;
 
 /// Lists that are merged item by item. Every other list is replaced whole.
 const KEYED: [&str; 8] =
@@ -92,6 +93,26 @@ pub(super) fn without(mut body: Value, pointers: &[String]) -> Value {
         }
     }
     body
+}
+
+/// The live object after the apply: what the API server sets itself is not the writer's.
+pub(super) fn merged(live: &Value, before: &Value, wanted: &Value) -> Value {
+    let mut body = applied(live, before, wanted);
+    for field in ["uid", "creationTimestamp", "generation"] {
+        body["metadata"][field] = live["metadata"][field].clone();
+    }
+    if !live["status"].is_null() {
+        body["status"] = live["status"].clone();
+    }
+    body
+}
+
+/// Exchanges parts of an object; `None` where one is not what was seen.
+pub(super) fn exchanged(mut body: Value, exchanges: &[Exchange]) -> Option<Value> {
+    for exchange in exchanges {
+        body.pointer_mut(&exchange.pointer).filter(|place| **place == exchange.seen)?.clone_from(&exchange.wanted);
+    }
+    Some(body)
 }
 
 /// Some of the defaults that a real API server fills in: a live object is never byte for byte what was sent.

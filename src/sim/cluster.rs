@@ -11,9 +11,10 @@ use std::rc::Rc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::apply::{applied, defaulted, without};
+use super::apply::{defaulted, exchanged, merged, without};
 use super::scenario::Watch;
 use crate::api::{ProductionService, ProductionServiceStatus};
+use crate::decide::writes::Exchange;
 use crate::decide::{ObjectKey, Pod};
 
 /// Why the API server refused a write.
@@ -226,13 +227,26 @@ impl Cluster {
     /// # Errors
     /// It is not. Nothing was written.
     pub fn remove(&mut self, key: &ObjectKey, read: (&str, &str), pointers: &[String], now: Timestamp) -> Result<String, Refusal> {
-        let Some(live) = self.objects().get(key) else { return Err(Refusal::NotFound) };
-        if live["metadata"]["uid"] != read.0 || live["metadata"]["resourceVersion"] != read.1 {
-            return Err(Refusal::Conflict);
-        }
-        let body = without(live.clone(), pointers);
+        let body = without(self.as_read(key, read)?.clone(), pointers);
         self.put(key, body, now);
         Ok(self.objects()[key]["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Exchanges parts of an object, if it is still the one that was read and they are what was seen.
+    ///
+    /// # Errors
+    /// It is not. Nothing was written.
+    pub fn exchange(&mut self, key: &ObjectKey, read: (&str, &str), exchanges: &[Exchange], now: Timestamp) -> Result<(), Refusal> {
+        let body = exchanged(self.as_read(key, read)?.clone(), exchanges).ok_or(Refusal::Conflict)?;
+        self.put(key, body, now);
+        Ok(())
+    }
+
+    /// The object, if it is still the one that was read.
+    fn as_read(&self, key: &ObjectKey, (uid, version): (&str, &str)) -> Result<&Value, Refusal> {
+        let live = self.objects().get(key).ok_or(Refusal::NotFound)?;
+        let same = live["metadata"]["uid"] == uid && live["metadata"]["resourceVersion"] == version;
+        if same { Ok(live) } else { Err(Refusal::Conflict) }
     }
 
     /// Stores an object, with a new resourceVersion if anything differs; the generation counts changes of the spec.
@@ -272,12 +286,9 @@ impl Cluster {
     /// # Errors
     /// It is not. Nothing was deleted.
     pub fn delete(&mut self, key: &ObjectKey, read: Option<(&str, &str)>, now: Timestamp) -> Result<(), Refusal> {
-        let Some(live) = self.objects().get(key) else { return Err(Refusal::NotFound) };
-        let live = &live["metadata"];
-        if let Some((uid, version)) = read
-            && (live["uid"] != uid || live["resourceVersion"] != version)
-        {
-            return Err(Refusal::Conflict);
+        match read {
+            Some(read) => self.as_read(key, read).map(drop)?,
+            None => self.objects().get(key).map(drop).ok_or(Refusal::NotFound)?,
         }
         self.objects.change(now).remove(key);
         self.applied.remove(key);
@@ -300,18 +311,6 @@ impl Cluster {
         };
         self.objects.change(now).retain(|_, body| !owned(body));
     }
-}
-
-/// The live object after the apply: what the API server sets itself is not the writer's.
-fn merged(live: &Value, before: &Value, wanted: &Value) -> Value {
-    let mut body = applied(live, before, wanted);
-    for field in ["uid", "creationTimestamp", "generation"] {
-        body["metadata"][field] = live["metadata"][field].clone();
-    }
-    if !live["status"].is_null() {
-        body["status"] = live["status"].clone();
-    }
-    body
 }
 
 #[cfg(test)]

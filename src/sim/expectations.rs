@@ -89,7 +89,7 @@ pub(super) fn shape(spec: &ProductionServiceSpec, replicas: i32, step: i32) -> (
 
 /// Percent that a router gives the candidate in a step; beyond the last one, in the bake. `None`: no router divides the requests.
 pub(super) fn routed_weight(spec: &ProductionServiceSpec, step: i32) -> Option<i32> {
-    let canary = canary(spec).filter(|canary| spec.expose.is_some() && canary.router == Some(Router::GatewayApi))?;
+    let canary = canary(spec).filter(|canary| canary.router == Some(Router::GatewayApi))?;
     let weights: Vec<i32> = if canary.steps.is_empty() { vec![10, 25, 50] } else { canary.steps.iter().map(|step| step.weight).collect() };
     let control = rollout(spec).analysis.and_then(|analysis| analysis.bake_control_percent).unwrap_or(10);
     Some(usize::try_from(step).ok().and_then(|step| weights.get(step).copied()).unwrap_or(100 - control))

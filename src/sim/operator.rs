@@ -345,6 +345,7 @@ fn carry_out(world: &mut World, write: &Write) -> Result<(), Refusal> {
             }
             world.cluster.apply(key, body, now)?;
         }
+        Write::Reroute { key, uid, resource_version, exchanges } => world.cluster.exchange(key, (uid, resource_version), exchanges, now)?,
         Write::Delete { key, uid, resource_version } => world.cluster.delete(key, Some((uid, resource_version)), now)?,
         Write::Scale { replicas } => {
             let Some(mut service) = world.cluster.service().cloned() else { return Err(Refusal::NotFound) };

@@ -41,6 +41,13 @@ pub(super) fn event(world: &mut World, event: &Event) {
     }
 }
 
+/// What a rule asks for: "90% shop-a, 10% shop-b".
+fn asks(backends: &Value) -> String {
+    let share = |backend: &Value| format!("{}% {}", backend["weight"], backend["name"].as_str().unwrap_or_default());
+    let asks: Vec<String> = backends.as_array().into_iter().flatten().map(share).collect();
+    if asks.len() == 1 { asks[0].split(' ').next_back().unwrap_or_default().to_owned() } else { asks.join(", ") }
+}
+
 /// What a write does, and why, if it is worth a line.
 pub(super) fn write(cluster: &Cluster, write: &Write) -> Option<(String, String)> {
     let image = |body: &Value| body["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
@@ -66,12 +73,9 @@ pub(super) fn write(cluster: &Cluster, write: &Write) -> Option<(String, String)
             Some((if from == to { format!("changes {key}") } else { format!("{key} selects {to}") }, String::new()))
         }
         Write::Create { key, body } | Write::Apply { key, body, .. } if matches!(key.kind, Kind::HttpRoute | Kind::GrpcRoute) => {
-            let share = |backend: &Value| format!("{}% {}", backend["weight"], backend["name"].as_str().unwrap_or_default());
-            let backends = body["spec"]["rules"][0]["backendRefs"].as_array().into_iter().flatten();
-            let asks: Vec<String> = backends.map(share).collect();
-            let asks = if asks.len() == 1 { asks[0].split(' ').next_back().unwrap_or_default().to_owned() } else { asks.join(", ") };
-            Some((format!("{key}: {asks}"), String::new()))
+            Some((format!("{key}: {}", asks(&body["spec"]["rules"][0]["backendRefs"])), String::new()))
         }
+        Write::Reroute { key, exchanges, .. } => Some((format!("{key}: {}", asks(&exchanges.first()?.wanted)), String::new())),
         Write::Create { key, .. } if matches!(key.kind, Kind::Service | Kind::Job) => Some((format!("creates {key}"), String::new())),
         Write::Apply { key, .. } => Some((format!("changes {key}"), String::new())),
         Write::Delete { key, .. } if matches!(key.kind, Kind::Deployment | Kind::Service | Kind::HorizontalPodAutoscaler | Kind::Job) => {

@@ -17,6 +17,7 @@ use crate::api::control::PromoteTo;
 use crate::api::status::Memory;
 use crate::api::{ProductionService, ProductionServiceSpec};
 use crate::decide::gates::Neighbour;
+use crate::decide::traffic;
 use crate::decide::{Kind, ObjectKey};
 
 /// The world that the operator acts on.
@@ -42,6 +43,13 @@ impl World {
         let mut service = ProductionService::new(&scenario.name, scenario.service.clone());
         service.metadata.namespace = Some("default".into());
         let mut cluster = Cluster::new();
+        if let Some(key) = traffic::users(&service.spec) {
+            let backend = json!({"group": "", "kind": "Service", "name": scenario.name, "port": 80, "weight": 1});
+            cluster.publish(&key, now, |body| {
+                body["metadata"]["labels"] = json!({"plimsoll.dev/service": scenario.name});
+                body["spec"] = json!({"parentRefs": [{"name": "public"}], "rules": [{"backendRefs": [backend]}]});
+            });
+        }
         cluster.put_service(service, now);
         Self {
             now,

@@ -113,6 +113,94 @@ async fn requests_are_divided_as_asked_and_a_good_version_gets_all_of_them() {
     }
 }
 
+/// A route that somebody owns: everything goes to the shop, with a header on its way, but carts.
+fn users_route(host: &str, labels: &Value) -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "public-shop", "labels": labels},
+        "spec": {
+            "parentRefs": [{"name": "public"}],
+            "hostnames": [host],
+            "rules": [
+                {
+                    "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+                    "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-by", "value": "owner"}]}}],
+                    "backendRefs": [{"name": "shop", "port": canary("1")["ports"][1]["port"], "weight": 1}],
+                },
+                {"matches": [{"path": {"type": "PathPrefix", "value": "/cart"}}], "backendRefs": [{"name": "cart", "port": 80, "weight": 7}]},
+            ],
+        },
+    })
+}
+
+#[tokio::test]
+async fn in_a_route_of_the_users_own_only_weights_move_and_it_is_handed_back() {
+    let (world, host) = (World::new("routes-own").await, "routes-own.example.com");
+    let strategy = |soak: i32| json!({"canary": {"router": "gatewayApi", "routeRef": {"name": "public-shop"}, "steps": [{"weight": 20, "soakSeconds": soak}]}});
+    let spec = |tag: &str, soak: i32| {
+        let mut spec = routed(tag, "routes-own", strategy(soak));
+        spec.as_object_mut().unwrap().remove("expose");
+        spec
+    };
+    world.object(&json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "cart"}, "spec": {"ports": [{"port": 80}]}})).await;
+    world.service("shop", &spec("1", 12)).await;
+    world.phase("shop", "Stable").await;
+    // Without a route, and while its owner has not agreed, nothing begins, and it is said why.
+    world.service("shop", &spec("2", 12)).await;
+    let missing = |service: &Value| {
+        let message = service["status"]["message"].as_str().unwrap_or_default();
+        service["status"]["phase"] == "Blocked"
+            && message.contains("there is no HTTPRoute public-shop with the label plimsoll.dev/service=shop")
+    };
+    world.until("psvc", "shop", "missed the route", missing).await;
+    world.object(&users_route(host, &json!({}))).await;
+    sleep(A_WHILE).await;
+    assert!(missing(&world.get("psvc", "shop").await), "nobody has agreed");
+    world.kubectl(&["label", "httproute", "public-shop", "plimsoll.dev/service=shop"]).await;
+    let written = world.get("httproute", "public-shop").await["spec"].clone();
+
+    let soaks = |service: &Value| service["status"]["rollout"]["progress"]["stage"] == "Soaking";
+    let service = world.until("psvc", "shop", "soaked", soaks).await;
+    assert_eq!(service["status"]["candidate"]["weight"], 20, "{service:#}");
+    let mut during = world.get("httproute", "public-shop").await["spec"].clone();
+    let backends = during["rules"][0]["backendRefs"].take();
+    let weights: Vec<_> = backends.as_array().unwrap().iter().map(|backend| backend["weight"].as_i64().unwrap()).collect();
+    assert_eq!(weights.iter().sum::<i64>(), 100, "{backends:#}");
+    let mut others = written.clone();
+    others["rules"][0]["backendRefs"].take();
+    assert_eq!(during, others, "nothing else was touched");
+    if host::is_root() {
+        let counts = split(world.bed, host).await;
+        let got = f64::from(counts.get("2").copied().unwrap_or(0));
+        let band = DEVIATIONS * (f64::from(REQUESTS) * 0.2 * 0.8).sqrt();
+        assert!((got - f64::from(REQUESTS) * 0.2).abs() <= band, "{got} of {REQUESTS} at 20 percent");
+    }
+    world.phase("shop", "Stable").await;
+    world.until("httproute", "public-shop", "was handed back", |route| route["spec"] == written).await;
+    if host::is_root() {
+        assert_eq!(ask(world.bed, host).await.as_deref(), Ok("2"));
+    }
+
+    // Its owner writes over it in the middle of a step: it is repaired to the step. Aborted, it is theirs again.
+    world.service("shop", &spec("3", 600)).await;
+    let service = world.until("psvc", "shop", "soaked again", soaks).await;
+    world.object(&users_route(host, &json!({"plimsoll.dev/service": "shop"}))).await;
+    let divided = |route: &Value| route["spec"]["rules"][0]["backendRefs"].as_array().is_some_and(|backends| backends.len() == 2);
+    world.until("httproute", "public-shop", "was repaired to the step", divided).await;
+    assert_eq!(world.get("psvc", "shop").await["status"]["rollout"]["progress"]["step"], 0);
+    world.patch("shop", &json!({"spec": {"control": {"abort": service["status"]["candidate"]["revision"]}}})).await;
+    world.phase("shop", "RolledBack").await;
+    world.until("httproute", "public-shop", "was handed back", |route| route["spec"] == written).await;
+
+    // A route that is named no longer is handed back at once, in the middle of a rollout too.
+    world.service("shop", &spec("4", 600)).await;
+    world.until("httproute", "public-shop", "was divided", divided).await;
+    world.patch("shop", &json!({"spec": {"rollout": {"strategy": {"canary": {"router": null, "routeRef": null}}}}})).await;
+    world.until("httproute", "public-shop", "was handed back", |route| route["spec"] == written).await;
+    if host::is_root() {
+        ask(world.bed, host).await.expect("somebody answers");
+    }
+}
+
 #[tokio::test]
 async fn testers_get_the_candidate_by_header_cookie_and_query_until_it_goes_back() {
     let (world, host) = (World::new("routes-match").await, "routes-match.example.com");

@@ -150,7 +150,8 @@ fn unreported(facts: &Facts) -> String {
 
 fn route_name(plan: &Plan) -> String {
     let kind = plan.route.as_ref().map_or("route", |route| gateway_api::kind(route.protocol).names().1);
-    format!("{kind} {}", plan.name)
+    let name = plan.route.as_ref().and_then(|route| route.users.as_ref()).map_or(&plan.name, |users| &users.name);
+    format!("{kind} {name}")
 }
 
 /// What became of the pods that did not become ready in time.

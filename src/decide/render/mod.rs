@@ -105,7 +105,7 @@ pub fn all(plan: &Plan, snapshot: &Snapshot, target: &Target) -> BTreeMap<Object
             None => as_it_is(snapshot, key, &mut wanted),
         };
     }
-    if let Some(route) = plan.route.as_ref().filter(|route| route.known) {
+    if let Some(route) = plan.route.as_ref().filter(|route| route.known && route.users.is_none()) {
         let (key, body) = gateway_api::route(plan, route, &target.weights, target.matched.as_deref());
         wanted.insert(key, body);
     }

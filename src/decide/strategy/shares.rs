@@ -21,6 +21,12 @@ pub fn alone(plan: &Plan, stable: &str, facts: &Facts) -> BTreeMap<String, i32> 
     if plan.is_weighted() && begun { [(stable.to_owned(), 100)].into() } else { BTreeMap::new() }
 }
 
+/// The same, and nothing where the route is the user's own: it is as they wrote it then, and leads to the front Service.
+#[must_use]
+pub fn at_rest(plan: &Plan, stable: &str, facts: &Facts) -> BTreeMap<String, i32> {
+    if plan.route.as_ref().is_some_and(|route| route.users.is_some()) { BTreeMap::new() } else { alone(plan, stable, facts) }
+}
+
 /// Percent by revision in a rollout, whose front Service selects `front`.
 #[must_use]
 pub fn in_rollout(plan: &Plan, progress: &Progress, stable: &str, front: &Front, facts: &Facts, now: Timestamp) -> BTreeMap<String, i32> {
@@ -134,7 +140,7 @@ pub fn matched(plan: &Plan, progress: &Progress, facts: &Facts) -> Option<String
 /// Revisions whose own Service has to be: whoever gets a weight, or is still named in the route.
 #[must_use]
 pub fn served(weights: &BTreeMap<String, i32>, plan: &Plan, memory: &Memory, facts: &Facts) -> BTreeSet<String> {
-    let named = facts.route.iter().flat_map(|route| route.weights.keys());
+    let named = facts.route.iter().flat_map(|route| route.weights.keys()).chain(&facts.lent);
     let wanted = memory.stable.iter().chain(memory.progress.iter().map(|progress| &progress.revision)).filter(|_| plan.is_weighted());
     weights.keys().chain(named).chain(wanted).cloned().collect()
 }

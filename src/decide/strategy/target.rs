@@ -64,7 +64,7 @@ fn only(plan: &Plan, revision: &str, facts: &Facts) -> Target {
     Target {
         replicas: [(revision.to_owned(), plan.replicas)].into(),
         front: Front::One(revision.to_owned()),
-        weights: shares::alone(plan, revision, facts),
+        weights: shares::at_rest(plan, revision, facts),
         routed: vec![revision.to_owned()],
         ..Target::default()
     }

@@ -5,14 +5,16 @@
 //! as moved when the router *reports* it, never when it was written.
 
 pub mod gateway_api;
+pub mod users_route;
 
 use std::collections::BTreeMap;
 
 use super::plan::Refusal;
+use super::snapshot::{Kind, ObjectKey};
 use crate::api::ProductionServiceSpec;
 use crate::api::expose::RouteProtocol;
 use crate::api::pod::Port;
-use crate::api::rollout::{RequestMatch, Router, Strategy};
+use crate::api::rollout::{RequestMatch, RouteKind, RouteReference, Router, Strategy};
 
 /// Seconds between the moment at which the front Service, or the router's report, is seen to leave a revision out and the end of its pods, at
 /// least. Measured on Contour and Envoy, the report comes 16 ms after traffic has moved: the rest is for every other proxy.
@@ -21,6 +23,8 @@ pub const DRAIN_SECONDS: i32 = 2;
 /// The route that the spec asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutePlan {
+    /// The route is the user's own: this one. Then nothing of what follows is asked of it but the weights.
+    pub users: Option<ObjectKey>,
     /// The Gateway's namespace; `None`: the service's own.
     pub gateway_namespace: Option<String>,
     /// Its name.
@@ -61,6 +65,9 @@ impl Routing {
 /// The route of a spec; `None` where it asks for none.
 #[must_use]
 pub fn planned(spec: &ProductionServiceSpec, routing: &Routing, refusals: &mut Vec<Refusal>) -> Option<RoutePlan> {
+    if let Some(reference) = reference(spec) {
+        return users_plan(spec, reference, routing);
+    }
     let expose = spec.expose.as_ref()?;
     let port = port(spec, expose.port.as_deref(), refusals)?;
     let told = routing.gateways.get(&expose.gateway.name).cloned();
@@ -76,6 +83,7 @@ pub fn planned(spec: &ProductionServiceSpec, routing: &Routing, refusals: &mut V
         _ => Vec::new(),
     };
     Some(RoutePlan {
+        users: None,
         gateway_namespace,
         gateway,
         section: expose.gateway.section_name.clone(),
@@ -85,6 +93,41 @@ pub fn planned(spec: &ProductionServiceSpec, routing: &Routing, refusals: &mut V
         drain_seconds: expose.drain_seconds.unwrap_or_else(|| expose.timeout_seconds.unwrap_or_default().max(DRAIN_SECONDS)),
         matches,
         known: routing.known,
+    })
+}
+
+/// The route of the user's own whose weights the spec lets be moved.
+#[must_use]
+pub fn users(spec: &ProductionServiceSpec) -> Option<ObjectKey> {
+    reference(spec).map(named)
+}
+
+fn reference(spec: &ProductionServiceSpec) -> Option<&RouteReference> {
+    let Some(Strategy::Canary(canary)) = &spec.rollout.as_ref()?.strategy else { return None };
+    canary.route_ref.as_ref().filter(|_| canary.router == Some(Router::GatewayApi))
+}
+
+fn named(reference: &RouteReference) -> ObjectKey {
+    let kind = match reference.kind.unwrap_or_default() {
+        RouteKind::Http => Kind::HttpRoute,
+        RouteKind::Grpc => Kind::GrpcRoute,
+    };
+    ObjectKey::new(kind, &reference.name)
+}
+
+fn users_plan(spec: &ProductionServiceSpec, reference: &RouteReference, routing: &Routing) -> Option<RoutePlan> {
+    let users = named(reference);
+    Some(RoutePlan {
+        gateway_namespace: None,
+        gateway: String::new(),
+        section: None,
+        weighted: true,
+        protocol: if users.kind == Kind::GrpcRoute { RouteProtocol::Grpc } else { RouteProtocol::Http },
+        port: spec.ports.first()?.port,
+        drain_seconds: reference.drain_seconds.unwrap_or(DRAIN_SECONDS),
+        matches: Vec::new(),
+        known: routing.known,
+        users: Some(users),
     })
 }
 

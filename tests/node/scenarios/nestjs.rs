@@ -124,7 +124,8 @@ fn service(image: &str, environment: &str, source: Source) -> Value {
             "image": image,
             "env": environment,
             "ports": [{ "name": "http", "port": 8080 }, { "name": "metrics", "port": 9464 }],
-            "replicas": 2,
+            // Each of these pods costs seconds of a processor to start.
+            "replicas": 1,
             "resources": { "requests": { "cpu": "50m", "memory": "64Mi" }, "limits": { "memory": "160Mi" } },
             // A second is not enough for Node where the machine is busy with other tests.
             "health": { "readiness": { "httpGet": { "path": "/health/ready" }, "periodSeconds": 2, "timeoutSeconds": 10 } },

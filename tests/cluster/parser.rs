@@ -103,7 +103,7 @@ fn corpus() -> Vec<(String, Vec<u8>, &'static str)> {
         })
         .collect();
     pages.sort();
-    assert!(pages.len() >= 6, "the pages are there");
+    assert!(pages.len() >= 12, "the pages are there");
     pages
 }
 

@@ -118,7 +118,7 @@ fn users_route(host: &str, labels: &Value) -> Value {
     json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "public-shop", "labels": labels},
         "spec": {
-            "parentRefs": [{"name": "public"}],
+            "parentRefs": [{"namespace": "gateway", "name": "bed"}],
             "hostnames": [host],
             "rules": [
                 {

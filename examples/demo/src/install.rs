@@ -35,13 +35,24 @@ impl Release {
     /// # Errors
     /// When helm or the cluster refuses it, or the operator is not ready within five minutes.
     pub async fn install(&self, cluster: &Cluster, operator: &Pinned) -> Result<()> {
+        // A CRD that is there already belongs to whoever installed it.
+        let brings_crd = !crd_exists(cluster).await;
+        let answer = self.try_install(cluster, operator, brings_crd).await;
+        // Somebody else has installed it at this very moment.
+        if brings_crd && answer.as_ref().is_err_and(|error| format!("{error:#}").contains("exists")) {
+            self.uninstall(cluster).await?;
+            return self.try_install(cluster, operator, false).await;
+        }
+        answer
+    }
+
+    async fn try_install(&self, cluster: &Cluster, operator: &Pinned, brings_crd: bool) -> Result<()> {
         let chart = root()?.join("charts/plimsoll").display().to_string();
         let repository = format!("image.repository={}", operator.repository);
         let digest = format!("image.digest={}", operator.digest);
         let namespaces = format!("namespaces={{{}}}", self.serves.join(","));
         let nodes = format!("watchNodes={}", self.watch_nodes);
-        // A CRD that is there already belongs to whoever installed it.
-        let crd = format!("crds.install={}", !crd_exists(cluster).await);
+        let crd = format!("crds.install={brings_crd}");
         let mut arguments = vec!["install", &self.name, &chart, "--namespace", &self.namespace];
         for value in [&repository, &digest, &crd] {
             arguments.extend(["--set", value]);

@@ -75,7 +75,12 @@ func read(page []byte, kind string) ([]sample, error) {
 			continue
 		}
 		_, at, value := parser.Series()
-		one := sample{Value: strconv.FormatFloat(value, 'g', -1, 64), Milliseconds: at}
+		one := sample{Value: strconv.FormatFloat(value, 'g', -1, 64)}
+		if at != nil {
+			// The parser's own, and another line's soon.
+			milliseconds := *at
+			one.Milliseconds = &milliseconds
+		}
 		var set labels.Labels
 		parser.Labels(&set)
 		set.Range(func(label labels.Label) { one.Labels = append(one.Labels, [2]string{label.Name, label.Value}) })

@@ -1,6 +1,7 @@
 //! What must hold after every step of every run (`rollouts.md`, Invariants), checked from the outside: what is written and what is true in the
 //! world, never by the code that decides. The numbers after the names are those of that page.
 
+mod at_end;
 mod capacity;
 mod jobs;
 
@@ -14,7 +15,6 @@ use super::gateway;
 use super::workloads::Workloads;
 use crate::api::status::{CauseReason, Command, Memory, Phase, Progress, Stage};
 use crate::api::{ProductionService, ProductionServiceSpec, ProductionServiceStatus};
-use crate::decide::Kind;
 use crate::decide::analysis::Scrape;
 pub(super) use capacity::Served;
 
@@ -354,31 +354,6 @@ impl Auditor {
             if now > since + REROUTED_WITHIN {
                 self.violated(now, "2 never route to nothing", "no pod takes traffic, and some of them are ready");
                 self.unrouted_since = Some(now + SignedDuration::from_hours(1000));
-            }
-        }
-    }
-
-    /// Everything has come to rest: what stands there is what shall stand there.
-    pub(super) fn at_end(&mut self, now: Timestamp, cluster: &Cluster, workloads: &Workloads) {
-        let Some(service) = cluster.service() else { return };
-        let Some(status) = &service.status else { return self.violated(now, "12 the desired state is reached", "no status") };
-        let (Some(memory), Some(replicas)) = (&status.rollout, expected::replicas(&service.spec)) else { return };
-        if !matches!(status.phase, Some(Phase::Stable | Phase::RolledBack)) {
-            return;
-        }
-        // Where stable lacks pods (a node is lost for good), another revision may go on serving in their place.
-        if memory.stable.as_deref().is_some_and(|stable| i32::try_from(workloads.ready(stable)).is_ok_and(|ready| ready < replicas)) {
-            return;
-        }
-        for (key, body) in cluster.objects().iter().filter(|(key, _)| key.kind == Kind::Deployment) {
-            let revision = body["metadata"]["labels"]["plimsoll.dev/revision"].as_str();
-            let wanted = if revision == memory.stable.as_deref() { replicas } else { 0 };
-            if body["spec"]["replicas"].as_i64() != Some(wanted.into()) {
-                self.violated(
-                    now,
-                    "12 the desired state is reached",
-                    format!("{key} has {} replicas, not {wanted}", body["spec"]["replicas"]),
-                );
             }
         }
     }

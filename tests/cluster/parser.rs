@@ -70,10 +70,12 @@ impl Drop for Reference {
     }
 }
 
-/// An empty label is none; bounds are compared as numbers, for Prometheus writes `1` as `1.0`; a NaN is a NaN.
+/// An empty label is none; bounds are compared as numbers, for Prometheus writes `1` as `1.0`, and knows Go's underscores in them, which to us is no
+/// bound; blanks before a name, which the format ignores, are part of it to Prometheus; a NaN is a NaN.
 fn series(labels: impl Iterator<Item = (String, String)>, value: f64, at: Option<i64>) -> Series {
-    let bound = |name: &str, value: String| match value.parse::<f64>() {
+    let bound = |name: &str, value: String| match value.replace('_', "").parse::<f64>() {
         Ok(bound) if matches!(name, "le" | "quantile") => bound.to_string(),
+        _ if name == "__name__" => value.trim_start_matches([' ', '\t']).to_owned(),
         _ => value,
     };
     let labels = labels.filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.clone(), bound(&name, value)));
@@ -179,7 +181,9 @@ fn agree(goes_on: impl Fn(usize, Instant) -> bool) {
             (Some(ours), Some(theirs)) if ours == theirs => same += 1,
             (None, None) => refused += 1,
             (None, Some(_)) => stricter += 1,
-            (Some(_), Some(_)) => faults.push(format!("{kind}:\n{}", String::from_utf8_lossy(&page))),
+            (Some(ours), Some(theirs)) => {
+                faults.push(format!("{kind}:\n{}\nours: {ours:?}\ntheirs: {theirs:?}", String::from_utf8_lossy(&page)));
+            }
             (Some(_), None) => laxer.push(page),
         }
         done += 1;

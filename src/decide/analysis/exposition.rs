@@ -95,7 +95,12 @@ fn read_line(line: &str, open_metrics: bool) -> Result<Option<Line<'_>>, &'stati
     if let Some(comment) = line.strip_prefix('#') {
         let mut words = comment.split_ascii_whitespace();
         let declares = matches!(words.next(), Some("TYPE" | "HELP"));
-        return Ok(words.next().filter(|_| declares).map(Line::Declared));
+        let name = words.next().filter(|_| declares);
+        // Prometheus looks for the end of such a name on the lines that follow, and does not read these.
+        if name.is_some_and(|name| name.starts_with('"')) && comment.matches('"').count() < 2 {
+            return Err("declares a name whose quotes are not closed");
+        }
+        return Ok(name.map(Line::Declared));
     }
     let mut rest = Rest(line);
     let sample = rest.sample(open_metrics)?;

@@ -89,6 +89,7 @@ fn a_malformed_line_spoils_the_page_and_is_named() {
         ("a label value without an end", "up{a=\"b} 1", "has a label value that does not end"),
         ("braces that do not close", "up{a=\"b\" 1", "has labels that do not end"),
         ("a dot in a name", "a.b 1", "has a value that is no number"),
+        ("a declared name that does not end", "# HELP \"up is one or the other", "declares a name whose quotes are not closed"),
         ("a long line", &long, "is longer than 64 KiB"),
         ("many labels", &many, "has more than 64 labels"),
     ];

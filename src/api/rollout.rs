@@ -110,8 +110,8 @@ pub struct Canary {
 }
 
 /// An HTTPRoute or GRPCRoute of this namespace that you own, with a rule that has this service's Service as a backend, and with the label
-/// `plimsoll.dev/service: <this service>`: by that its owner agrees. While a revision is rolled out, that backend is replaced by the Services of both
-/// revisions, which share its weight; nothing else in the route is touched, and afterwards it is as you wrote it.
+/// `plimsoll.dev/service: <this service>`: by that its owner agrees. While a revision is rolled out, the Services of both revisions stand
+/// beside that backend and share its weight; nothing else in the route is touched, and afterwards it is as you wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteReference {

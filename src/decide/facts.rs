@@ -82,11 +82,12 @@ impl Facts {
     /// The route that counts, and those of users' own that name revisions although they do not count, or no longer.
     fn routes(&mut self, snapshot: &Snapshot, name: &str) {
         let users = traffic::users(&snapshot.service.spec);
+        let selected = self.front.as_ref().and_then(|front| if let Front::One(revision) = front { Some(revision.clone()) } else { None });
         let routes =
             snapshot.children.iter().filter(|(key, child)| matches!(key.kind, Kind::HttpRoute | Kind::GrpcRoute) && !child.deleting);
         for (key, child) in routes {
             if users.as_ref() == Some(key) {
-                self.route = Some(users_route::observed(name, key, &child.body));
+                self.route = Some(users_route::observed(name, key, &child.body, selected.as_deref()));
             } else if child.ours && key.name == name && users.is_none() {
                 self.route.get_or_insert_with(|| gateway_api::observed(name, &child.body));
             } else if !child.ours {

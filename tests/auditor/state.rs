@@ -139,15 +139,22 @@ impl State {
     pub fn weights(&self, service: &str) -> Option<BTreeMap<Revision, i64>> {
         let route = self.routes.values().find(|route| label(route, SERVICE).as_deref() == Some(service))?;
         let backends = route["spec"]["rules"][0]["backendRefs"].as_array()?;
-        let weights: Vec<(Revision, i64)> = backends
-            .iter()
-            .filter_map(|backend| {
-                let revision = backend["name"].as_str()?.strip_prefix(service)?.strip_prefix('-')?;
-                Some(((service.to_owned(), revision.to_owned()), backend["weight"].as_i64().unwrap_or(1)))
-            })
-            .collect();
-        let sum: i64 = weights.iter().map(|(_, weight)| weight).sum();
-        (!weights.is_empty()).then(|| weights.into_iter().map(|(revision, weight)| (revision, 100 * weight / sum.max(1))).collect())
+        // What a user's own route gives to the front Service goes to the revision that it selects.
+        let selected = self.fronts.get(service).and_then(|front| front["spec"]["selector"][REVISION].as_str());
+        let weight = |backend: &Value| backend["weight"].as_i64().unwrap_or(1);
+        let (mut weights, mut named) = (BTreeMap::<Revision, i64>::new(), false);
+        for backend in backends {
+            let name = backend["name"].as_str().unwrap_or_default();
+            let own = name.strip_prefix(service).and_then(|rest| rest.strip_prefix('-'));
+            named |= own.is_some();
+            if let Some(revision) = own.or(selected.filter(|_| name == service)) {
+                *weights.entry((service.to_owned(), revision.to_owned())).or_default() += weight(backend);
+            }
+        }
+        let sum: i64 = weights.values().sum();
+        // Where that selects several, it divides by their pods.
+        let by_front = sum == 0 && backends.iter().any(|backend| backend["name"] == service && weight(backend) > 0);
+        (named && !by_front).then(|| weights.into_iter().map(|(revision, weight)| (revision, 100 * weight / sum.max(1))).collect())
     }
 
     /// Whether every parent of the service's route has accepted what it says now.

@@ -70,11 +70,17 @@ impl Drop for Reference {
     }
 }
 
-/// An empty label is none; bounds are compared as numbers, for Prometheus writes `1` as `1.0`, and knows Go's underscores in them, which to us is no
-/// bound; blanks before a name, which the format ignores, are part of it to Prometheus; a NaN is a NaN.
+/// An empty label is none; bounds are compared as numbers, for Prometheus writes `1` as `1.0`, and knows Go's underscores and hexadecimal numbers in
+/// them, which to us are no bounds; blanks before a name, which the format ignores, are part of it to Prometheus; a NaN is a NaN.
 fn series(labels: impl Iterator<Item = (String, String)>, value: f64, at: Option<i64>) -> Series {
-    let bound = |name: &str, value: String| match value.replace('_', "").parse::<f64>() {
-        Ok(bound) if matches!(name, "le" | "quantile") => bound.to_string(),
+    let hexadecimal = |text: &str| {
+        let (mantissa, exponent) = text.strip_prefix("0x")?.split_once('p')?;
+        Some(f64::from(u32::from_str_radix(mantissa, 16).ok()?) * f64::from(exponent.parse::<i32>().ok()?).exp2())
+    };
+    let number = |text: &str| text.parse::<f64>().ok().or_else(|| hexadecimal(text));
+    let bound = |name: &str, value: String| match number(&value.replace('_', "")) {
+        // -0 is 0.
+        Some(bound) if matches!(name, "le" | "quantile") => (bound + 0.0).to_string(),
         _ if name == "__name__" => value.trim_start_matches([' ', '\t']).to_owned(),
         _ => value,
     };

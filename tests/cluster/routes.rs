@@ -7,9 +7,11 @@ use std::time::Duration;
 use plimsoll_bed::build::Part;
 use plimsoll_bed::{Bed, Options, host};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Scenario, is_work, quiet};
+use crate::harness::{Scenario, is_work, quiet, until};
 use crate::world::{World, canary};
 use crate::{bed, define};
 
@@ -113,6 +115,43 @@ async fn requests_are_divided_as_asked_and_a_good_version_gets_all_of_them() {
     }
 }
 
+/// Somebody who asks again and again, from the first answer on; where there is no root nobody can.
+struct Users(Option<Asking>);
+
+/// How many were answered, and what the others heard.
+type Asking = (CancellationToken, JoinHandle<(u32, Vec<String>)>);
+
+impl Users {
+    async fn begin(bed: &'static Bed, host: &'static str) -> Self {
+        if !host::is_root() {
+            return Self(None);
+        }
+        until("somebody answers", async || ask(bed, host).await.ok()).await;
+        let over = CancellationToken::new();
+        let ended = over.clone();
+        let asking = tokio::spawn(async move {
+            let (mut answers, mut lost) = (0, Vec::new());
+            while !ended.is_cancelled() {
+                match ask(bed, host).await {
+                    Ok(_) => answers += 1,
+                    Err(why) => lost.push(why),
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+            (answers, lost)
+        });
+        Self(Some((over, asking)))
+    }
+
+    /// Everybody was answered.
+    async fn end(self) {
+        let Some((over, asking)) = self.0 else { return };
+        over.cancel();
+        let (answers, lost) = asking.await.unwrap();
+        assert!(lost.is_empty() && answers > 100, "{} of {answers} requests were lost: {lost:?}", lost.len());
+    }
+}
+
 /// A route that somebody owns: everything goes to the shop, with a header on its way, but carts.
 fn users_route(host: &str, labels: &Value) -> Value {
     json!({
@@ -157,6 +196,7 @@ async fn in_a_route_of_the_users_own_only_weights_move_and_it_is_handed_back() {
     assert!(missing(&world.get("psvc", "shop").await), "nobody has agreed");
     world.kubectl(&["label", "httproute", "public-shop", "plimsoll.dev/service=shop"]).await;
     let written = world.get("httproute", "public-shop").await["spec"].clone();
+    let users = Users::begin(world.bed, host).await;
 
     let soaks = |service: &Value| service["status"]["rollout"]["progress"]["stage"] == "Soaking";
     let service = world.until("psvc", "shop", "soaked", soaks).await;
@@ -184,12 +224,15 @@ async fn in_a_route_of_the_users_own_only_weights_move_and_it_is_handed_back() {
     world.service("shop", &spec("3", 600)).await;
     let service = world.until("psvc", "shop", "soaked again", soaks).await;
     world.object(&users_route(host, &json!({"plimsoll.dev/service": "shop"}))).await;
-    let divided = |route: &Value| route["spec"]["rules"][0]["backendRefs"].as_array().is_some_and(|backends| backends.len() == 2);
+    let divided = |route: &Value| route["spec"]["rules"][0]["backendRefs"].as_array().is_some_and(|backends| backends.len() == 3);
     world.until("httproute", "public-shop", "was repaired to the step", divided).await;
     assert_eq!(world.get("psvc", "shop").await["status"]["rollout"]["progress"]["step"], 0);
     world.patch("shop", &json!({"spec": {"control": {"abort": service["status"]["candidate"]["revision"]}}})).await;
     world.phase("shop", "RolledBack").await;
     world.until("httproute", "public-shop", "was handed back", |route| route["spec"] == written).await;
+
+    // Neither dividing the route, nor promoting, taking back or handing it back has cost anybody an answer.
+    users.end().await;
 
     // A route that is named no longer is handed back at once, in the middle of a rollout too.
     world.service("shop", &spec("4", 600)).await;

@@ -112,6 +112,8 @@ impl Cluster {
 
     fn command(&self, program: &str) -> Result<Command> {
         let mut command = Command::new(Part::Kubectl.program(program)?);
+        // It ends before there is garbage worth a search.
+        command.env("GOGC", "off");
         if let Some(kubeconfig) = &self.kubeconfig {
             command.env("KUBECONFIG", kubeconfig);
         }

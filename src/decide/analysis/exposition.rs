@@ -70,7 +70,8 @@ impl<'a> Exposition<'a> {
             return Err(Unmeasured::NotMetrics);
         }
         let ended = shown.lines().next_back() == Some("# EOF");
-        let open_metrics = ended || kind == "application/openmetrics-text";
+        // Where it says what it is, it is that, as to Prometheus.
+        let open_metrics = kind == "application/openmetrics-text" || ended && kind != "text/plain";
         // OpenMetrics ends by its last line, with or without a line feed; the text format by a line feed.
         if if open_metrics { ended } else { text.ends_with('\n') } { Ok(Self { text, open_metrics }) } else { Err(Unmeasured::Cut) }
     }

@@ -1,8 +1,10 @@
 //! A route that the user owns (`canary.routeRef`): only the weights of the service's own backends in it are moved.
 //!
-//! At rest such a route is as its owner wrote it: a rule names Service `shop`. While a revision is rolled out that backend is replaced by the
-//! revisions' own Services, which share its weight; everything else in the route stays as it is. `rules` and `backendRefs` are atomic lists, so one
-//! list is exchanged at a time, by a patch that tests what it replaces.
+//! At rest such a route is as its owner wrote it: a rule names Service `shop`. While a revision is rolled out the revisions' own Services stand
+//! beside that backend and share its weight; everything else in the route stays as it is. Who gets weight was named at 0 before, and that was
+//! reported: a proxy that first has to learn of a Service answers 503 meanwhile (Contour and Envoy do, for a moment). So a rollout begins and ends with
+//! two writes: named, then given; taken, then no longer named. `rules` and `backendRefs` are atomic lists, so one list is exchanged at a time, by a patch
+//! that tests what it replaces.
 
 use std::collections::BTreeMap;
 
@@ -83,26 +85,30 @@ pub fn named<'a>(service: &'a str, body: &'a Value) -> impl Iterator<Item = &'a 
     backends.filter(move |backend| is_own(service, backend)).filter_map(move |backend| revision(service, backend))
 }
 
-/// What a live route of the user's shows: of several rules the least that any gives.
+/// What a live route of the user's shows: of several rules the least that any gives. What goes to the front Service goes to the revision that it
+/// selects, if it selects one.
 #[must_use]
-pub fn observed(service: &str, key: &ObjectKey, body: &Value) -> Routed {
+pub fn observed(service: &str, key: &ObjectKey, body: &Value, selected: Option<&str>) -> Routed {
     let mut weights: Option<BTreeMap<String, i32>> = None;
-    let (mut any, mut coarse, mut front) = (false, None, false);
+    let (mut any, mut coarse, mut named) = (false, None, false);
     for rule in rules(service, body) {
         any = true;
         if rule.is_too_coarse() {
             coarse = Some(rule.index);
         }
-        let percent = |backend: &&Value| {
+        // Where the front Service selects several, it divides by their pods.
+        let by_front = selected.is_none() && rule.own.iter().any(|own| own["name"] == service && weight(own) > 0);
+        named |= !by_front && rule.own.iter().any(|backend| revision(service, backend).is_some());
+        let mut here: BTreeMap<String, i32> = BTreeMap::new();
+        for backend in &rule.own {
+            let Some(revision) = revision(service, backend).or(selected) else { continue };
             let percent = weight(backend) * HUNDRED / rule.sum;
-            Some((revision(service, backend)?.to_owned(), i32::try_from(percent).unwrap_or(0)))
-        };
-        let here: BTreeMap<String, i32> = rule.own.iter().filter_map(percent).collect();
-        front |= here.is_empty();
-        let merged = weights.take().map_or_else(|| here.clone(), |before| least(&before, &here));
-        weights = Some(merged);
+            *here.entry(revision.to_owned()).or_default() += i32::try_from(percent).unwrap_or(0);
+        }
+        weights = Some(weights.map_or_else(|| here.clone(), |before| least(&before, &here)));
     }
-    let weights = weights.unwrap_or_default();
+    // Where no revision is named, nothing is divided.
+    let weights = weights.filter(|_| named).unwrap_or_default();
     let unreported = match coarse {
         _ if !any => Some(format!("{} {} has no backend that is Service {service}: add it to a rule", key.kind.names().1, key.name)),
         Some(index) => Some(format!(
@@ -113,9 +119,7 @@ pub fn observed(service: &str, key: &ObjectKey, body: &Value) -> Routed {
         )),
         None => unreported(body),
     };
-    // Where a rule sends everything to the front Service and another does not, neither is in force.
-    let mixed = front && !weights.is_empty();
-    Routed { weights, matched: None, unreported: unreported.or_else(|| mixed.then(|| "its rules say different things".to_owned())) }
+    Routed { weights, matched: None, unreported }
 }
 
 fn least(one: &BTreeMap<String, i32>, other: &BTreeMap<String, i32>) -> BTreeMap<String, i32> {
@@ -124,12 +128,13 @@ fn least(one: &BTreeMap<String, i32>, other: &BTreeMap<String, i32>) -> BTreeMap
     names.map(|name| (name.clone(), of(name))).collect()
 }
 
-/// What has to be exchanged so that each rule gives the revisions these percents of the service's own weight; without weights the front Service is
-/// named again, as its owner wrote it. `None`: it is so already.
+/// What has to be exchanged so that each rule gives the revisions these percents of the service's own weight; without weights everything to the
+/// front Service, as its owner wrote it. `None`: it is so already, or what was written last has not been reported.
 #[must_use]
 pub fn reroute(service: &str, key: &ObjectKey, child: &Child, weights: &BTreeMap<String, i32>) -> Option<Write> {
+    let reported = unreported(&child.body).is_none();
     let exchange = |rule: Rule<'_>| {
-        let wanted = wanted(service, &rule, weights)?;
+        let wanted = wanted(service, &rule, weights, reported)?;
         let same = |(wanted, own): (&Value, &&Value)| wanted["name"] == own["name"] && weight(wanted) == weight(own);
         if wanted.len() == rule.own.len() && wanted.iter().zip(&rule.own).all(same) {
             return None;
@@ -150,9 +155,9 @@ pub fn reroute(service: &str, key: &ObjectKey, child: &Child, weights: &BTreeMap
     })
 }
 
-/// The service's own backends of a rule as they shall be; `None` where nothing can be done about it.
-fn wanted(service: &str, rule: &Rule<'_>, weights: &BTreeMap<String, i32>) -> Option<Vec<Value>> {
-    let like = |name: String, weight: Option<i64>| {
+/// The service's own backends of a rule as they shall be next; `None` where nothing can be done about it now.
+fn wanted(service: &str, rule: &Rule<'_>, weights: &BTreeMap<String, i32>, reported: bool) -> Option<Vec<Value>> {
+    let made = |name: &str, weight: Option<i64>| {
         let mut backend = rule.own.first().map(|own| (*own).clone()).unwrap_or_default();
         backend["name"] = name.into();
         match weight {
@@ -161,22 +166,40 @@ fn wanted(service: &str, rule: &Rule<'_>, weights: &BTreeMap<String, i32>) -> Op
         }
         backend
     };
-    if weights.is_empty() {
+    let live = |name: &str| rule.own.iter().find(|own| own["name"] == name).map(|own| weight(own));
+    let only_front = rule.own.len() == 1 && live(service).is_some();
+    if weights.is_empty() && only_front {
+        return None;
+    }
+    if weights.is_empty() && rule.own.iter().all(|own| own["name"] == service || weight(own) == 0) && live(service).is_some() {
         // By itself in its rule, any weight is everything.
-        let as_it_is = rule.own.len() == 1 && rule.own[0]["name"] == service;
-        let weight = if as_it_is { rule.own[0]["weight"].as_i64() } else { rule.is_shared().then_some(rule.sum) };
-        return Some(vec![like(service.to_owned(), weight)]);
+        return reported.then(|| vec![made(service, rule.is_shared().then_some(rule.sum))]);
     }
     if rule.is_too_coarse() {
         return None;
     }
     let sum = if rule.is_shared() { rule.sum } else { HUNDRED };
-    Some(
-        weights
-            .iter()
-            .map(|(revision, percent)| like(revision_name(service, revision), Some(sum * i64::from(*percent) / HUNDRED)))
-            .collect(),
-    )
+    let front = if weights.is_empty() { HUNDRED } else { 0 };
+    let percents: BTreeMap<String, i64> = weights
+        .iter()
+        .map(|(revision, percent)| (revision_name(service, revision), i64::from(*percent)))
+        // Whoever is named stays named until nothing goes there.
+        .chain(
+            rule.own
+                .iter()
+                .filter_map(|own| Some((own["name"].as_str()?.to_owned(), 0)))
+                .filter(|(name, _)| weights.is_empty() && name != service),
+        )
+        .chain([(service.to_owned(), front)])
+        .collect();
+    let unknown = percents.iter().any(|(name, percent)| *percent > 0 && live(name).is_none());
+    let share = |(name, percent): (&String, &i64)| {
+        let now = live(name).unwrap_or(0) * sum / rule.sum;
+        made(name, Some(if unknown { now } else { sum * percent / HUNDRED }))
+    };
+    // Revisions that were named last have to be reported before they are given anything. The front Service is named all along.
+    let gives = !unknown && front == 0 && live(service).is_some_and(|weight| weight > 0);
+    (reported || !gives).then(|| percents.iter().map(share).collect())
 }
 
 /// What the shell sends: tests of what was seen, then what takes its place.

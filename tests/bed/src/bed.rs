@@ -210,7 +210,8 @@ impl Bed {
     async fn client(&self, name: &str, arguments: &[&str], input: Option<&str>) -> Result<String> {
         let mut command = tokio::process::Command::new(Part::Kubectl.program(name)?);
         // A folder of its own: discovery caches of other beds at the same address must not be read.
-        command.args(arguments).env("KUBECONFIG", self.kubeconfig()).env("HOME", self.directory());
+        // They end before there is garbage worth a search.
+        command.args(arguments).env("KUBECONFIG", self.kubeconfig()).env("HOME", self.directory()).env("GOGC", "off");
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("cannot run {name}"))?;

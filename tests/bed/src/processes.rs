@@ -10,6 +10,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::host;
 
+/// Kubernetes' programs collect their garbage when the heap has grown by so many percent (Go's own: 100). Beds live for minutes, several beside each
+/// other on few processors; memory is what they have.
+const GARBAGE_PERCENT: &str = "300";
+
 /// The variable that every process of a bed carries in its environment; its value is the bed's folder.
 pub const MARK: &str = "PLIMSOLL_BED_DIRECTORY";
 
@@ -62,6 +66,7 @@ impl Processes {
             .env("PATH", search)
             .env("HOME", &self.directory)
             .env(MARK, &self.directory)
+            .env("GOGC", GARBAGE_PERCENT)
             .current_dir(&self.directory)
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("cannot share the log")?)

@@ -20,6 +20,10 @@ pub(super) fn rollout(rows: &mut Rows, plan: &Plan) {
         Way::Canary { steps } => {
             let own = matches!(&strategy, Some(Strategy::Canary(canary)) if !canary.steps.is_empty());
             rows.given("rollout.strategy", "canary", given, "a little traffic first, then more");
+            if let Some(users) = plan.route.as_ref().and_then(|route| route.users.as_ref()) {
+                let why = format!("yours: its backend {} is divided while a version is rolled out, then it is as you wrote it", plan.name);
+                rows.given("rollout.strategy.canary.routeRef", users.to_string(), true, &why);
+            }
             for (index, step) in (0..).zip(steps) {
                 let shape = plan.shape(index);
                 let name = format!("rollout.steps[{index}]");

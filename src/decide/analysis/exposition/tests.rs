@@ -104,6 +104,9 @@ fn open_metrics_gives_times_in_seconds() {
     let lines: Vec<_> = page.lines().collect::<Result<_, _>>().unwrap();
     let Line::Sample(sample) = &lines[1] else { unreachable!("{lines:?}") };
     assert_eq!((&lines[0], sample.at_milliseconds), (&Line::Declared("up"), Some(1_700_000_000_250)));
+    // In the text format the same words are a comment, and times are in milliseconds.
+    let page = Exposition::new(b"up 1 1700000000\n# EOF\n", "text/plain").unwrap();
+    assert!(page.lines().any(|line| matches!(line, Ok(Line::Sample(sample)) if sample.at_milliseconds == Some(1_700_000_000))));
     assert!(matches!(Exposition::new(b"up 1 1e300\n# EOF\n", "").unwrap().lines().next(), Some(Err(Unmeasured::Malformed { .. }))));
 }
 

@@ -2,8 +2,8 @@
 # Runs every test, level by level, and says how many ran at each. The last line is "N passed, N failed"; fails if anything failed.
 #
 # Most tests wait for a cluster most of the time, so rows of levels run side by side: one with the real node, of which a machine has one,
-# one that listens to a settled cluster and then computes, and one with all the rest. What they print is shown level by
-# level, as if one ran after the other.
+# one with fake nodes, and one that listens to a settled cluster and does the rest after it. What they print is shown level by level, as if
+# one ran after the other.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -133,14 +133,14 @@ bed_tests() { tests control_plane; local status=$?; tests gateway && return "$st
     renice --priority 10 --pid "$BASHPID" >/dev/null
     level apps examples/apps go test -v ./...
     level grpc-app examples/apps/grpcshop go test -v ./...
-    if node_and_npm; then level nestjs examples/apps/nestjs npm_test; fi
-    level bed . bed_tests
     level cluster . tests cluster --test-threads=6 --skip silence
 } &
 rows+=($!)
 {
     renice --priority 10 --pid "$BASHPID" >/dev/null
     level silence . tests cluster silence
+    if node_and_npm; then level nestjs examples/apps/nestjs npm_test; fi
+    level bed . bed_tests
     # All 20 000 where nobody waits for them.
     level seeds . make --no-print-directory seeds SEEDS="${SEEDS:-$([ -n "${CI:-}" ] && echo 10000 || echo 300)}"
     level decisions . cargo bench --bench decisions -- --short

@@ -12,6 +12,9 @@ use crate::world::{Place, says};
 /// Requests a second. Every one on a connection of its own.
 const RATE: u32 = 40;
 
+/// Several of the scrape intervals of the scenarios' Prometheus.
+const PAST_SECONDS: u64 = 20;
+
 const OOM_KILLED: &str = "OOMKilled";
 
 /// A tenth of the requests fails: back by the share of failures.
@@ -23,6 +26,11 @@ pub async fn errors_go_back(place: Place) -> Result<()> {
 /// A good version goes through, by the numbers of Prometheus.
 pub async fn a_good_version_is_promoted(place: Place) -> Result<()> {
     let Some(app) = App::deploy(&place).await? else { return Ok(()) };
+    // Time enough for stable to have a past.
+    plimsoll_demo::wait::until("Prometheus has asked several times", DEPLOYED, async || {
+        summary(&place).await.ok().filter(|summary| summary.sent > u64::from(RATE) * PAST_SECONDS)
+    })
+    .await?;
     let before = summary(&place).await?;
     place.apply(&service(&app.image, "VERSION=2", Source::Prometheus)).await?;
     // What stable did before is asked of Prometheus first.

@@ -79,7 +79,7 @@ fn of_services(arguments: &Arguments, filename: &Path) -> anyhow::Result<Vec<(Sc
 /// What each step needs to exclude one point more failures, and to find them, in requests to the new version and in seconds at this traffic.
 fn needs(plan: &Plan, requests_per_second: f64) -> String {
     let of_step = |step: i32| {
-        let weight = if plan.is_weighted() { f64::from(plan.asked_weight(step)) } else { plan.shape(step).weight() };
+        let weight = plan.expected_weight(step);
         let needs = planning::forecast(&plan.settings, weight)?;
         let time = |requests: f64| match requests_per_second * weight / 100.0 {
             rate if rate > 0.0 => format!("{:.0} s", (requests / rate).ceil()),

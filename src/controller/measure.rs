@@ -144,14 +144,8 @@ impl Pods {
             .run(connection, asked, |headers, body| (Clock.now(), convention::read(body, text(headers, &CONTENT_TYPE), &request.reading)));
         let (now, counters) = read.await?;
         let counters = counters.map_err(|why| why.to_string())?;
-        Ok(PodSample {
-            pod: request.pod.clone(),
-            revision: request.revision.clone(),
-            at: counters.at.unwrap_or(now),
-            started: request.started,
-            ready_since: request.ready_since,
-            counters,
-        })
+        let at = counters.at.unwrap_or(now);
+        Ok(request.answered(counters, at))
     }
 }
 

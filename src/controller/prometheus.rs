@@ -239,15 +239,9 @@ impl Provider {
 /// What is known of a pod, as a sample of it.
 #[must_use]
 pub fn sample(request: &Request, known: Known) -> PodSample {
-    PodSample {
-        pod: request.pod.clone(),
-        revision: request.revision.clone(),
-        at: known.at,
-        // Of a container that was started after the scrape nothing is known yet.
-        started: request.started.filter(|started| *started <= known.at),
-        ready_since: request.ready_since,
-        counters: known.counters,
-    }
+    // Of a container that was started after the scrape nothing is known yet.
+    let started = request.started.filter(|started| *started <= known.at);
+    PodSample { started, ..request.answered(known.counters, known.at) }
 }
 
 /// The form of a question about one moment.

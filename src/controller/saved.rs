@@ -207,14 +207,7 @@ impl Saved {
         let page = self.pages.iter().find(|page| page.pod == request.name).ok_or("its metrics are not in the file")?;
         let Some(body) = &page.body else { return Err(page.missing.clone().unwrap_or_default()) };
         let counters = convention::read(body.as_bytes(), "", &request.reading).map_err(|why| why.to_string())?;
-        Ok(PodSample {
-            pod: request.pod.clone(),
-            revision: request.revision.clone(),
-            at: self.at,
-            started: request.started,
-            ready_since: request.ready_since,
-            counters,
-        })
+        Ok(request.answered(counters, self.at))
     }
 }
 

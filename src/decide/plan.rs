@@ -227,6 +227,12 @@ impl Plan {
         }
     }
 
+    /// The candidate's share of the traffic in a step, in percent: what a router is asked for, else its share of the pods.
+    #[must_use]
+    pub fn expected_weight(&self, step: i32) -> f64 {
+        if self.is_weighted() { f64::from(self.asked_weight(step)) } else { self.shape(step).weight() }
+    }
+
     /// Pods of each revision in a step (`rollouts.md`, Capacity). Steps from [`Plan::steps`] on are full. With a router the candidate has as many
     /// as its share of the requests needs, and at least one.
     ///

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::analysis::convention::Reading;
-use super::analysis::{Judge, PodState, Scrape};
+use super::analysis::{Counters, Judge, PodSample, PodState, Scrape};
 use super::gates::Neighbour;
 use super::history::HistoryRequest;
 use super::queries::{QueryAnswer, QueryRequest};
@@ -218,6 +218,21 @@ pub struct Request {
     pub started: Option<Timestamp>,
     /// Since when the pod is ready.
     pub ready_since: Option<Timestamp>,
+}
+
+impl Request {
+    /// The answer to it: these counters, as of this moment.
+    #[must_use]
+    pub fn answered(&self, counters: Counters, at: Timestamp) -> PodSample {
+        PodSample {
+            pod: self.pod.clone(),
+            revision: self.revision.clone(),
+            at,
+            started: self.started,
+            ready_since: self.ready_since,
+            counters,
+        }
+    }
 }
 
 /// Everything that is to be asked at this moment.

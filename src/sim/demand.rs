@@ -181,14 +181,8 @@ impl Demand {
 
 fn read(page: &str, request: &Request, now: Timestamp) -> Result<PodSample, String> {
     let counters = convention::read(page.as_bytes(), "text/plain; version=0.0.4", &request.reading).map_err(|why| why.to_string())?;
-    Ok(PodSample {
-        pod: request.pod.clone(),
-        revision: request.revision.clone(),
-        at: counters.at.unwrap_or(now),
-        started: request.started,
-        ready_since: request.ready_since,
-        counters,
-    })
+    let at = counters.at.unwrap_or(now);
+    Ok(request.answered(counters, at))
 }
 
 /// Share of the requests that are answered within a time: log-normal.

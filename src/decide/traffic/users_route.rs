@@ -73,9 +73,7 @@ fn rules<'a>(service: &'a str, body: &'a Value) -> impl Iterator<Item = Rule<'a>
 /// Whether the route names the Service of a revision: then it has to be handed back some day.
 #[must_use]
 pub fn is_lent(service: &str, body: &Value) -> bool {
-    let backends =
-        body["spec"]["rules"].as_array().into_iter().flatten().flat_map(|rule| rule["backendRefs"].as_array().into_iter().flatten());
-    backends.into_iter().any(|backend| is_own(service, backend) && revision(service, backend).is_some())
+    named(service, body).next().is_some()
 }
 
 /// Revisions whose Services the route names.

@@ -34,8 +34,7 @@ pub(super) fn rollout(rows: &mut Rows, plan: &Plan) {
                     format!("{} of {pods} pods, {:.0}% of the connections: no router divides them finer", shape.candidate, shape.weight())
                 };
                 rows.given(&name, format!("{}% for {}", step.weight, seconds(step.soak_seconds)), own, &why);
-                let weight = if plan.is_weighted() { f64::from(step.weight) } else { shape.weight() };
-                needed(rows, &name, plan, weight);
+                needed(rows, &name, plan, plan.expected_weight(index));
             }
         }
         Way::BlueGreen { soak_seconds, .. } => {

@@ -206,7 +206,7 @@ fn carry_out(snapshot: &mut Snapshot, write: Write, now: Timestamp) {
             snapshot.children.remove(&key);
         }
         // No user's own route is in it.
-        Write::Reroute { .. } => {}
+        Write::Reroute { .. } | Write::Finalizers { .. } => {}
         Write::Scale { replicas } => snapshot.service.spec.replicas = Some(replicas),
     }
 }

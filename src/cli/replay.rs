@@ -96,6 +96,7 @@ impl Replayed {
             Write::Apply { key, .. } => format!("apply {key}"),
             Write::Delete { key, .. } => format!("delete {key}"),
             Write::Reroute { key, .. } => format!("move weights in {key}"),
+            Write::Finalizers { .. } => "change the service's finalizers".to_owned(),
             Write::Scale { replicas } => format!("scale the service to {replicas}"),
         };
         Self {

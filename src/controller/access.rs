@@ -90,6 +90,16 @@ impl Access {
         self.ask(services(&key.namespace).replace_subresource("status", &key.name, &parameters, body)).await
     }
 
+    /// Sets the service's finalizers, under this resourceVersion.
+    ///
+    /// # Errors
+    /// As the server answers; a conflict if the service has changed since.
+    pub async fn finalizers(&self, key: &Key, resource_version: &str, finalizers: &[String]) -> kube::Result<Value> {
+        self.telemetry.wrote("ProductionService", "finalizers");
+        let patch = Patch::Merge(json!({"metadata": {"resourceVersion": resource_version, "finalizers": finalizers}}));
+        self.ask(services(&key.namespace).patch(&key.name, &owned(false), &patch)).await
+    }
+
     /// Gives the service's scale subresource a value.
     ///
     /// # Errors

@@ -87,6 +87,7 @@ pub async fn writes(context: &Context, key: &Key, snapshot: &Snapshot, writes: &
                 let operations = users_route::operations(uid, resource_version, exchanges);
                 reroute(context, key, object, (uid, resource_version), operations).await?;
             }
+            Write::Finalizers { seen, wanted } => finalizers(context, key, seen, wanted).await?,
             Write::Scale { replicas } => scale(context, key, *replicas).await?,
         }
         all.changed = true;
@@ -226,6 +227,32 @@ async fn delete(context: &Context, key: &Key, object: &ObjectKey, uid: &str, res
         Err(source) => return Err(failed(context, key, "delete", object, source)),
     }
     Ok(())
+}
+
+/// Changes the service's own finalizers, on a fresh read: its status may have been written a moment ago.
+async fn finalizers(context: &Context, key: &Key, seen: &[String], wanted: &[String]) -> Result<(), Error> {
+    let failed = |source| {
+        context.cache.doubt(key);
+        Error::Apply { verb: "change", object: format!("finalizers of ProductionService {}", key.name), source }
+    };
+    let now = context.access.service(key).await.map_err(failed)?.ok_or(Error::Stale)?;
+    let found = now["metadata"]["finalizers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let same = found.iter().map(Value::as_str).eq(seen.iter().map(|finalizer| Some(finalizer.as_str())));
+    if !same {
+        context.cache.put(Source::Services, now);
+        return Err(Error::Stale);
+    }
+    match context.access.finalizers(key, text(&now, "/metadata/resourceVersion"), wanted).await {
+        Ok(written) => {
+            context.cache.wrote(Source::Services, written);
+            Ok(())
+        }
+        Err(kube::Error::Api(refusal)) if refusal.is_conflict() || refusal.is_not_found() => {
+            context.cache.doubt(key);
+            Err(Error::Stale)
+        }
+        Err(source) => Err(failed(source)),
+    }
 }
 
 async fn scale(context: &Context, key: &Key, replicas: i32) -> Result<(), Error> {

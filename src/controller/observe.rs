@@ -14,6 +14,7 @@ use super::object::{self, label, text};
 use super::queue::Key;
 use super::routes::Routes;
 use crate::api::{ProductionService, ProductionServiceStatus};
+use crate::decide::farewell::FINALIZER;
 use crate::decide::gates::job::mute;
 use crate::decide::render::ownership::{REVISION, is_ours};
 use crate::decide::traffic::Routing;
@@ -96,7 +97,8 @@ async fn assemble(context: &Context, key: &Key, family: Family) -> Result<Observ
     }
     raw["metadata"]["resourceVersion"] = object.version.to_string().into();
     let Ok(service) = serde_json::from_value::<ProductionService>(raw.clone()) else { return Ok(Observed::Gone) };
-    if service.metadata.deletion_timestamp.is_some() {
+    let bound = service.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
+    if service.metadata.deletion_timestamp.is_some() && !bound {
         return Ok(Observed::Gone);
     }
     let child = |(key, stored): (&ObjectKey, &Stored)| {

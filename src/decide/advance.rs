@@ -22,7 +22,7 @@ use super::memory::HISTORY;
 use super::plan::Plan;
 use super::snapshot::{Measurements, Snapshot};
 use super::strategy::canary::{Move, next};
-use super::strategy::{shares, target};
+use super::strategy::{chosen, shares, target};
 use crate::api::analysis_state::AnalysisState;
 use crate::api::status::{Cause, CauseReason, Command, Memory, Moment, Outcome, Progress, Quarantined, Stage};
 
@@ -206,6 +206,7 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
         Move::Advance | Move::Full => {
             let name = step_name(plan, plan.step_of(&progress));
             let word = judgement.sentence().unwrap_or_default();
+            let left_out = chosen::left_out(plan, &progress, judgement).filter(|_| progress.ordered.is_none() && !judgement.passed());
             let why = if progress.ordered.is_some() {
                 "by spec.control.promote"
             } else if judgement.unasked {
@@ -213,8 +214,12 @@ fn make(input: &Input<'_>, to: Move, judgement: &Judgement, mut progress: Progre
             } else {
                 word.split_once("passed: ").map_or(word.as_str(), |(_, why)| why)
             };
-            progress.sentence = format!("{name} passed: {why}");
-            state.events.push(Event::normal("StepPassed", progress.sentence.clone()));
+            progress.sentence = match &left_out {
+                Some(why) => format!("{name} left out: {why}"),
+                None => format!("{name} passed: {why}"),
+            };
+            let reason = if left_out.is_some() { "StepLeftOut" } else { "StepPassed" };
+            state.events.push(Event::normal(reason, progress.sentence.clone()));
             progress.step = if to == Move::Full { plan.steps() } else { progress.step + 1 };
             progress.ordered = None;
             enter(&mut progress, Stage::Shifting);

@@ -29,6 +29,8 @@ pub struct Judgement {
     pub queries: Vec<QueryVerdict>,
     /// The candidate's share of the ready pods, in percent.
     pub weight: f64,
+    /// Requests that both revisions serve in a second, where the metrics show it.
+    pub requests_per_second: Option<f64>,
 }
 
 /// Judges the candidate of `progress`.
@@ -105,6 +107,7 @@ pub fn judge(
         judge.observe(scrape, &situation);
     }
     let deadline = situation.deadline;
+    let requests_per_second = judge.requests_per_second(&situation);
     let assessment = weight_since.is_some().then(|| judge.judge(&situation));
     let soaked = weight_since.is_some_and(|since| now >= since + soak_seconds.seconds());
     if let Some(past) = past {
@@ -115,7 +118,15 @@ pub fn judge(
     }
     queries::observe(plan, progress, &measurements.answers);
     let queries = queries::verdicts(plan, progress, stable, deadline, now);
-    Judgement { judge: Some(judge), assessment, unasked: plan.switches() && !baking && soaked, signals, queries, weight }
+    Judgement {
+        judge: Some(judge),
+        assessment,
+        unasked: plan.switches() && !baking && soaked,
+        signals,
+        queries,
+        weight,
+        requests_per_second,
+    }
 }
 
 /// The judge as status remembers it. A state that cannot be read starts the analysis anew; nothing passes by that, since evidence is asked for
@@ -152,6 +163,20 @@ impl Judgement {
         let holds = |query: &QueryVerdict| query.standing == Standing::Pass || self.unasked;
         let measured = self.assessment.as_ref().is_some_and(|assessment| passes(&assessment.verdict));
         self.signals.is_empty() && measured && self.queries.iter().all(holds)
+    }
+
+    /// Nothing speaks against the candidate; what is missing is time, or requests.
+    #[must_use]
+    pub fn only_waits(&self) -> bool {
+        let waits = |assessment: &Assessment| {
+            use PendingReason::{NoTraffic, NotYetExcluded, Soaking, TooFewRequests, WarmingUp};
+            matches!(
+                assessment.verdict,
+                Verdict::Pass | Verdict::Pending(NoTraffic | NotYetExcluded | Soaking | TooFewRequests | WarmingUp)
+            )
+        };
+        let fails = |query: &QueryVerdict| matches!(query.standing, Standing::Fail(_));
+        self.signals.is_empty() && self.assessment.as_ref().is_none_or(waits) && !self.queries.iter().any(fails)
     }
 
     /// What is waited for, in one sentence: a signal's, else the metrics'.

@@ -11,6 +11,7 @@ pub mod advance;
 pub mod analysis;
 pub mod commands;
 pub mod facts;
+pub mod farewell;
 pub mod gates;
 pub mod history;
 pub mod judgement;
@@ -118,6 +119,7 @@ fn requests(snapshot: &Snapshot, plan: &plan::Plan) -> Vec<Request> {
 fn measures(snapshot: &Snapshot) -> bool {
     let memory = snapshot.service.status.as_ref().and_then(|status| status.rollout.as_ref());
     memory
+        .filter(|_| !farewell::is_deleted(snapshot))
         .filter(|memory| memory.stable.is_some())
         .and_then(|memory| memory.progress.as_ref())
         .is_some_and(|progress| matches!(progress.stage, Stage::Shifting | Stage::Soaking | Stage::Baking))
@@ -146,6 +148,9 @@ fn counting_plan(snapshot: &Snapshot, planned: &Result<plan::Plan, Vec<plan::Ref
 /// Settled means silent: where nothing changed, the status equals the one that was read and there are no writes.
 #[must_use]
 pub fn decide(snapshot: &Snapshot, measurements: &Measurements, now: Timestamp) -> Decision {
+    if farewell::is_deleted(snapshot) {
+        return farewell::decide(snapshot);
+    }
     let facts = facts::Facts::of(snapshot);
     let planned = plan::plan(snapshot);
     let refusals = planned.as_ref().err().map(Vec::as_slice).unwrap_or_default();
@@ -212,9 +217,6 @@ fn conflicts(snapshot: &Snapshot, plan: Option<&plan::Plan>, memory: &Memory, fa
 
 /// What is to be written to objects. While the spec is not accepted, only what keeps the revisions serving.
 fn writes(snapshot: &Snapshot, plan: &plan::Plan, accepted: bool, target: &strategy::Target) -> Vec<Write> {
-    if snapshot.service.metadata.deletion_timestamp.is_some() {
-        return Vec::new();
-    }
     let wanted = render::all(plan, snapshot, target);
     let mut writes = writes::difference(&wanted, &snapshot.children);
     // After the Services that it leads to were written, before those that it no longer leads to go.
@@ -247,7 +249,13 @@ fn reroutes(snapshot: &Snapshot, plan: &plan::Plan, target: &strategy::Target) -
         let weights = if counts { &target.weights } else { &nothing };
         users_route::reroute(&plan.name, key, child, weights).filter(|_| touched && !child.deleting)
     };
-    routes.filter_map(reroute).collect()
+    let reroutes: Vec<Write> = routes.filter_map(reroute).collect();
+    let lends = users.is_some() && !target.weights.is_empty();
+    // The promise to hand it back comes before anything is borrowed.
+    match farewell::finalizers(snapshot, lends || !reroutes.is_empty()) {
+        Some(write) if lends => vec![write],
+        write => reroutes.into_iter().chain(write).collect(),
+    }
 }
 
 impl Decision {

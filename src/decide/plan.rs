@@ -21,8 +21,9 @@ use super::units::{rounded_up, share};
 
 /// Replicas where the spec names none.
 pub const REPLICAS: i32 = 2;
-/// Steps of a canary: weight in percent.
-const CANARY_WEIGHTS: [i32; 3] = [10, 25, 50];
+/// Steps of a canary for which nobody named any: weight in percent, and seconds (§12).
+const CHOSEN_WEIGHTS: [i32; 4] = [5, 10, 25, 50];
+const CHOSEN_SOAK_SECONDS: i32 = 30;
 const CANARY_SOAK_SECONDS: i32 = 60;
 const ROLLING_SOAK_SECONDS: i32 = 10;
 const PREVIEW_SOAK_SECONDS: i32 = 60;
@@ -104,6 +105,8 @@ pub enum Way {
     Canary {
         /// The steps, weights rising.
         steps: Vec<PlannedStep>,
+        /// Nobody named them: what would teach nothing is left out.
+        chosen: bool,
     },
     /// Slices of the size of the surge.
     Rolling {
@@ -174,7 +177,7 @@ impl Plan {
     #[must_use]
     pub fn steps(&self) -> i32 {
         match &self.way {
-            Way::Canary { steps } => i32::try_from(steps.len()).unwrap_or(i32::MAX),
+            Way::Canary { steps, .. } => i32::try_from(steps.len()).unwrap_or(i32::MAX),
             Way::Rolling { .. } => (self.replicas + self.slice() - 1) / self.slice() - 1,
             Way::BlueGreen { .. } => 1,
         }
@@ -209,7 +212,7 @@ impl Plan {
     #[must_use]
     pub fn soak_seconds(&self, step: i32) -> i32 {
         match &self.way {
-            Way::Canary { steps } => usize::try_from(step).ok().and_then(|step| steps.get(step)).map_or(0, |step| step.soak_seconds),
+            Way::Canary { steps, .. } => usize::try_from(step).ok().and_then(|step| steps.get(step)).map_or(0, |step| step.soak_seconds),
             Way::Rolling { soak_seconds } | Way::BlueGreen { soak_seconds, .. } => *soak_seconds,
         }
     }
@@ -219,7 +222,7 @@ impl Plan {
     pub fn asked_weight(&self, step: i32) -> i32 {
         match &self.way {
             Way::Canary { .. } if step >= self.steps() && self.is_weighted() => 100 - self.bake_control_percent,
-            Way::Canary { steps } => usize::try_from(step).ok().and_then(|step| steps.get(step)).map_or(100, |step| step.weight),
+            Way::Canary { steps, .. } => usize::try_from(step).ok().and_then(|step| steps.get(step)).map_or(100, |step| step.weight),
             #[expect(clippy::cast_possible_truncation, reason = "a percentage")]
             Way::Rolling { .. } if step < self.steps() => self.shape(step).weight().round() as i32,
             Way::BlueGreen { .. } if step < self.steps() => 0,
@@ -244,7 +247,7 @@ impl Plan {
             return full;
         }
         match &self.way {
-            Way::Canary { steps } if self.is_weighted() => {
+            Way::Canary { steps, .. } if self.is_weighted() => {
                 let given = usize::try_from(step).ok().and_then(|step| steps.get(step)?.replicas.as_ref());
                 let given = given.map_or(0, |given| rounded_up(given, self.replicas));
                 let candidate = (self.asked_weight(step) * self.replicas + 99) / 100;
@@ -294,7 +297,7 @@ pub fn plan(snapshot: &Snapshot) -> Result<Plan, Vec<Refusal>> {
     refusals.extend(snapshot.providers.iter().flat_map(|known| queries::unknown(&plan.queries, known)));
     let checked_at = service.spec.scaling.as_ref().map_or(replicas, |scaling| scaling.max_replicas);
     let at = Plan { replicas: checked_at, ..plan.clone() };
-    if let Way::Canary { steps } = &plan.way
+    if let Way::Canary { steps, .. } = &plan.way
         && checked_at > 0
         && !plan.is_weighted()
     {
@@ -419,14 +422,15 @@ fn plan_of(
 fn way(strategy: Option<Strategy>) -> (Way, IntOrPercent) {
     match strategy {
         Some(Strategy::Canary(canary)) => {
-            let unnamed = CANARY_WEIGHTS.map(|weight| Step { weight, soak_seconds: None, replicas: None });
-            let steps = if canary.steps.is_empty() { unnamed.to_vec() } else { canary.steps };
+            let named = CHOSEN_WEIGHTS.map(|weight| Step { weight, soak_seconds: Some(CHOSEN_SOAK_SECONDS), replicas: None });
+            let chosen = canary.steps.is_empty();
+            let steps = if chosen { named.to_vec() } else { canary.steps };
             let planned = |step: Step| PlannedStep {
                 weight: step.weight,
                 soak_seconds: step.soak_seconds.unwrap_or(CANARY_SOAK_SECONDS),
                 replicas: step.replicas,
             };
-            (Way::Canary { steps: steps.into_iter().map(planned).collect() }, IntOrPercent::Percent("100%".into()))
+            (Way::Canary { steps: steps.into_iter().map(planned).collect(), chosen }, IntOrPercent::Percent("100%".into()))
         }
         Some(Strategy::Rolling(rolling)) => {
             let soak_seconds = rolling.soak_seconds.unwrap_or(ROLLING_SOAK_SECONDS);
@@ -595,8 +599,8 @@ mod tests {
         assert_eq!((plan.bake_seconds, plan.progress_deadline_seconds, plan.most_pods()), (60, 600, 3));
         assert_eq!(plan.metrics, None, "without objectives nothing is measured");
         let plan = planned(2, serde_json::json!({"strategy": {"canary": {}}}));
-        let soaks = [10, 25, 50].map(|weight| PlannedStep { weight, soak_seconds: 60, replicas: None });
-        assert_eq!(plan.way, Way::Canary { steps: soaks.to_vec() });
+        let soaks = [5, 10, 25, 50].map(|weight| PlannedStep { weight, soak_seconds: 30, replicas: None });
+        assert_eq!(plan.way, Way::Canary { steps: soaks.to_vec(), chosen: true });
         assert_eq!(plan.most_pods(), 4);
     }
 }

@@ -296,7 +296,7 @@ fn selector(about: &About<'_>, target: &Target) -> Option<String> {
 
 fn effective(plan: &Plan) -> Effective {
     let (strategy, steps) = match &plan.way {
-        Way::Canary { steps } => {
+        Way::Canary { steps, .. } => {
             let router = if plan.is_weighted() { "by the route's weights: " } else { "" };
             let each: Vec<_> = steps.iter().map(|step| format!("{}% for {} s", step.weight, step.soak_seconds)).collect();
             ("canary", format!("{router}{}", each.join(", ")))

@@ -178,6 +178,29 @@ pub struct Snapshot {
     pub around: Around,
 }
 
+impl Snapshot {
+    /// A service of which nothing is there but itself.
+    #[must_use]
+    pub fn of(service: ProductionService) -> Self {
+        Self {
+            service,
+            children: BTreeMap::new(),
+            records: BTreeMap::new(),
+            pods: Vec::new(),
+            config_maps: BTreeMap::new(),
+            pull_secrets: Vec::new(),
+            operator_namespace: "plimsoll-system".to_owned(),
+            replicas_manager: None,
+            refused: None,
+            providers: None,
+            judge: None,
+            measured: None,
+            queried: BTreeMap::new(),
+            around: Around::default(),
+        }
+    }
+}
+
 /// What gates look at beside the service itself.
 #[derive(Clone, Debug, Default)]
 pub struct Around {

@@ -50,22 +50,7 @@ impl World {
         service.metadata.namespace = Some("web".into());
         service.metadata.uid = Some("u1".into());
         service.metadata.generation = Some(1);
-        let snapshot = Snapshot {
-            service,
-            children: BTreeMap::new(),
-            records: BTreeMap::new(),
-            pods: Vec::new(),
-            config_maps: BTreeMap::new(),
-            pull_secrets: Vec::new(),
-            operator_namespace: "plimsoll-system".into(),
-            replicas_manager: None,
-            refused: None,
-            providers: None,
-            judge: None,
-            measured: None,
-            queried: BTreeMap::new(),
-            around: crate::decide::Around::default(),
-        };
+        let snapshot = Snapshot::of(service);
         let now = "2026-01-01T10:00:00Z".parse().unwrap();
         Self { snapshot, now, broken: BTreeSet::new(), stuck: BTreeSet::new(), events: Vec::new(), count: 0 }
     }
@@ -175,6 +160,7 @@ impl World {
                     *child.body.pointer_mut(&exchange.pointer).unwrap() = exchange.wanted;
                 }
             }
+            Write::Finalizers { wanted, .. } => self.snapshot.service.metadata.finalizers = Some(wanted),
             Write::Scale { replicas } => self.snapshot.service.spec.replicas = Some(replicas),
         }
         let needed = usize::try_from(self.snapshot.service.spec.replicas.unwrap_or(2)).unwrap();

@@ -51,6 +51,13 @@ pub enum Write {
         /// What takes the place of what.
         exchanges: Vec<Exchange>,
     },
+    /// Change the service's own finalizers, if they still are those that were seen.
+    Finalizers {
+        /// What was seen.
+        seen: Vec<String>,
+        /// What shall be there.
+        wanted: Vec<String>,
+    },
     /// Give the scale subresource a value to begin with: an autoscaler reads nothing while `spec.replicas` is absent.
     Scale {
         /// The value.
@@ -70,12 +77,12 @@ pub struct Exchange {
 }
 
 impl Write {
-    /// The object that is written; `None` for the service's own scale.
+    /// The object that is written; `None` for the service itself.
     #[must_use]
     pub const fn key(&self) -> Option<&ObjectKey> {
         match self {
             Self::Create { key, .. } | Self::Apply { key, .. } | Self::Delete { key, .. } | Self::Reroute { key, .. } => Some(key),
-            Self::Scale { .. } => None,
+            Self::Finalizers { .. } | Self::Scale { .. } => None,
         }
     }
 

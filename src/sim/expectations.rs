@@ -68,15 +68,14 @@ pub(super) fn shape(spec: &ProductionServiceSpec, replicas: i32, step: i32) -> (
         return (if step == 0 { warm.min(replicas) } else { replicas }, replicas);
     }
     if let (Some(weight), Some(_)) = (routed_weight(spec, step), canary(spec)) {
-        let steps = canary(spec).map_or(0, |canary| if canary.steps.is_empty() { 3 } else { canary.steps.len() });
+        let steps = canary(spec).map_or(0, |canary| weights(&canary).len());
         let least = if surge >= replicas { 2 } else { 1 };
         let candidate = if index < steps { ((weight * replicas + 99) / 100).max(least).min(replicas) } else { replicas };
         return with(candidate);
     }
     match canary(spec) {
         Some(canary) => {
-            let weights: Vec<i32> =
-                if canary.steps.is_empty() { vec![10, 25, 50] } else { canary.steps.iter().map(|step| step.weight).collect() };
+            let weights = weights(&canary);
             let Some(weight) = weights.get(index) else { return with(replicas) };
             (1..=replicas)
                 .map(with)
@@ -87,10 +86,22 @@ pub(super) fn shape(spec: &ProductionServiceSpec, replicas: i32, step: i32) -> (
     }
 }
 
+/// Percent of a canary's steps; 5, 10, 25 and 50 where nobody named any.
+fn weights(canary: &Canary) -> Vec<i32> {
+    if canary.steps.is_empty() { vec![5, 10, 25, 50] } else { canary.steps.iter().map(|step| step.weight).collect() }
+}
+
+/// A step that nobody named, of less than 25 percent, may be left before its time when hardly a request comes: here fewer than one in a second,
+/// twice what the operator leaves out.
+pub(super) fn may_be_left_out(spec: &ProductionServiceSpec, step: i32, requests: u64, seconds: i64) -> bool {
+    let small = canary(spec).filter(|canary| canary.steps.is_empty()).is_some_and(|_| step < 2);
+    small && i64::try_from(requests).is_ok_and(|requests| requests <= seconds.max(30))
+}
+
 /// Percent that a router gives the candidate in a step; beyond the last one, in the bake. `None`: no router divides the requests.
 pub(super) fn routed_weight(spec: &ProductionServiceSpec, step: i32) -> Option<i32> {
     let canary = canary(spec).filter(|canary| canary.router == Some(Router::GatewayApi))?;
-    let weights: Vec<i32> = if canary.steps.is_empty() { vec![10, 25, 50] } else { canary.steps.iter().map(|step| step.weight).collect() };
+    let weights = weights(&canary);
     let control = rollout(spec).analysis.and_then(|analysis| analysis.bake_control_percent).unwrap_or(10);
     Some(usize::try_from(step).ok().and_then(|step| weights.get(step).copied()).unwrap_or(100 - control))
 }
@@ -107,11 +118,7 @@ pub(super) fn job_gates(spec: &ProductionServiceSpec, from: i32, to: i32) -> Vec
 }
 
 fn gates(spec: &ProductionServiceSpec, from: i32, to: i32) -> Vec<Gate> {
-    let weights: Vec<i32> = match canary(spec) {
-        Some(canary) if canary.steps.is_empty() => vec![10, 25, 50],
-        Some(canary) => canary.steps.iter().map(|step| step.weight).collect(),
-        None => return Vec::new(),
-    };
+    let Some(weights) = canary(spec).map(|canary| weights(&canary)) else { return Vec::new() };
     let step = |at: &GateAt| match at {
         GateAt::Start(_) => 0,
         GateAt::BeforeWeight(before) => weights.iter().take_while(|weight| **weight < before.weight).count(),
@@ -123,6 +130,7 @@ fn gates(spec: &ProductionServiceSpec, from: i32, to: i32) -> Vec<Gate> {
 /// Seconds of a step's soak.
 pub(super) fn soak_seconds(spec: &ProductionServiceSpec, step: i32) -> i32 {
     match rollout(spec).strategy {
+        Some(Strategy::Canary(canary)) if canary.steps.is_empty() => 30,
         Some(Strategy::Canary(canary)) => {
             usize::try_from(step).ok().and_then(|step| canary.steps.get(step)).and_then(|step| step.soak_seconds).unwrap_or(60)
         }
@@ -166,7 +174,7 @@ mod tests {
     fn shapes_are_those_of_the_design() {
         let spec = |value: serde_json::Value| serde_json::from_value::<ProductionServiceSpec>(value).unwrap();
         let canary = spec(serde_json::json!({"image": "shop:1", "rollout": {"strategy": {"canary": {}}}}));
-        assert_eq!([0, 1, 2, 3].map(|step| shape(&canary, 4, step)), [(1, 4), (2, 4), (4, 4), (4, 4)]);
+        assert_eq!([0, 1, 2, 3, 4].map(|step| shape(&canary, 4, step)), [(1, 4), (1, 4), (2, 4), (4, 4), (4, 4)]);
         let rolling = spec(serde_json::json!({"image": "shop:1"}));
         assert_eq!([0, 1, 2, 3].map(|step| shape(&rolling, 4, step)), [(1, 4), (2, 3), (3, 2), (4, 1)]);
     }

@@ -47,6 +47,9 @@ pub fn deal(seed: u64, mode: Mode) -> Result<Scenario, String> {
     if Random::new(seed, 5).happens(0.3) && service["rollout"]["strategy"]["canary"]["router"] == "gatewayApi" {
         service["rollout"]["strategy"]["canary"]["match"] = json!([{"header": {"name": "x-canary", "exact": "always"}}]);
     }
+    if Random::new(seed, 7).happens(0.3) && !service["rollout"]["strategy"]["canary"].is_null() {
+        service["rollout"]["strategy"]["canary"]["steps"] = json!([]);
+    }
     let canary = &service["rollout"]["strategy"]["canary"];
     if Random::new(seed, 6).happens(0.3) && canary["router"] == "gatewayApi" && canary["match"].is_null() {
         service["rollout"]["strategy"]["canary"]["routeRef"] = json!({"name": "public"});

@@ -48,6 +48,8 @@ use world::World;
 const BEGINNING: Timestamp = Timestamp::constant(1_767_265_200, 0);
 /// What has not changed for so long has come to rest.
 const REST: SignedDuration = SignedDuration::from_secs(120);
+/// Whatever crashes for ever has crashed once more by then: the longest back-off, and what it runs.
+const CRASHES_AGAIN: SignedDuration = SignedDuration::from_mins(6);
 /// A service that does not become stable within this time before 0:00 is a scenario that makes no sense.
 const PREPARED_WITHIN: SignedDuration = SignedDuration::from_mins(15);
 
@@ -132,7 +134,7 @@ impl<'a> Run<'a> {
                 event.is_none() && self.world.now >= rest && operators.is_none_or(|at| at >= self.world.now + REST) && self.at_rest(zero);
             if self.settled || self.world.now >= end {
                 // Pods that crash for ever give neither the world nor what is said of it any rest.
-                self.settled |= self.ended() && self.world.workloads.crashed.is_some_and(|at| at + REST > self.world.now);
+                self.settled |= self.ended() && self.world.workloads.crashed.is_some_and(|at| at + CRASHES_AGAIN > self.world.now);
                 return;
             }
             let next = [event, operators, self.world.wake()].into_iter().flatten().min().unwrap_or(end);

@@ -296,7 +296,7 @@ impl Operator {
 
     fn carry_out(&mut self, world: &mut World, decision: &Decision) -> Result<(), End> {
         for write in &decision.writes {
-            let watch = if matches!(write, Write::Scale { .. }) { Watch::Service } else { Watch::Objects };
+            let watch = if matches!(write, Write::Scale { .. } | Write::Finalizers { .. }) { Watch::Service } else { Watch::Objects };
             self.write(world, watch, |world| carry_out(world, write))?;
         }
         Ok(())
@@ -347,6 +347,11 @@ fn carry_out(world: &mut World, write: &Write) -> Result<(), Refusal> {
         }
         Write::Reroute { key, uid, resource_version, exchanges } => world.cluster.exchange(key, (uid, resource_version), exchanges, now)?,
         Write::Delete { key, uid, resource_version } => world.cluster.delete(key, Some((uid, resource_version)), now)?,
+        Write::Finalizers { wanted, .. } => {
+            let Some(mut service) = world.cluster.service().cloned() else { return Err(Refusal::NotFound) };
+            service.metadata.finalizers = Some(wanted.clone()).filter(|wanted| !wanted.is_empty());
+            world.cluster.put_service(service, now);
+        }
         Write::Scale { replicas } => {
             let Some(mut service) = world.cluster.service().cloned() else { return Err(Refusal::NotFound) };
             service.spec.replicas = Some(*replicas);

@@ -84,6 +84,6 @@ pub(super) fn write(cluster: &Cluster, write: &Write) -> Option<(String, String)
         Write::Scale { replicas } => {
             Some((format!("writes the scale: {replicas}"), "an autoscaler reads nothing while it is absent".into()))
         }
-        Write::Create { .. } | Write::Delete { .. } => None,
+        Write::Create { .. } | Write::Delete { .. } | Write::Finalizers { .. } => None,
     }
 }

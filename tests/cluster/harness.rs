@@ -73,14 +73,14 @@ impl Scenario {
     pub async fn new(namespace: &'static str) -> Self {
         let bed = bed_with_namespace(namespace).await;
         let served = format!("namespaces={{{namespace}}}");
-        let templates = ["rbac-operator", "rbac-lease", "rbac-jobs", "service-account"];
+        let templates = ["rbac-operator", "rbac-lease", "rbac-jobs", "service-account", "admission-operator"];
         Self::granted(bed, namespace, &["--set", &served, "--set", "jobs=true"], &templates, Box::leak(Box::new([namespace]))).await
     }
 
     /// As `new`, with the chart's defaults: the operator serves every namespace of this bed and watches its nodes. No other operator may run there.
     pub async fn everywhere(bed: &'static Bed, namespace: &'static str) -> Self {
         bed.kubectl(&["create", "namespace", namespace]).await.expect("a namespace");
-        let templates = ["rbac-operator", "rbac-lease", "rbac-nodes", "rbac-jobs", "service-account"];
+        let templates = ["rbac-operator", "rbac-lease", "rbac-nodes", "rbac-jobs", "service-account", "admission-operator"];
         Self::granted(bed, namespace, &["--set", "jobs=true"], &templates, &[]).await
     }
 

@@ -171,6 +171,24 @@ async fn routes(world: &World) {
     world.until("grpcroute", "routed", "was changed", |route| route["spec"]["hostnames"][0] == "grpc.example.com").await;
     world.patch("routed", &json!({"spec": {"expose": null, "rollout": null}})).await;
     world.until("grpcroute", "routed", "was taken away", is_gone).await;
+    users_route(world).await;
+}
+
+/// A route of the user's own: while it is lent, the service carries a finalizer.
+async fn users_route(world: &World) {
+    let mut lent = spec("1");
+    lent.as_object_mut().unwrap().remove("config");
+    lent["rollout"]["strategy"] =
+        json!({"canary": {"router": "gatewayApi", "routeRef": {"name": "lent"}, "steps": [{"weight": 50, "soakSeconds": 1}]}});
+    let route = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "lent", "labels": {"plimsoll.dev/service": "lent"}},
+        "spec": {"parentRefs": [{"namespace": "gateway", "name": "bed"}], "hostnames": ["lent.example.com"], "rules": [{"backendRefs": [{"name": "lent", "port": 8080}]}]},
+    });
+    world.object(&route).await;
+    settled(world, "lent", &lent).await;
+    lent["image"] = "example.test/shop:2".into();
+    settled(world, "lent", &lent).await;
+    world.until("psvc", "lent", "has nothing to hand back", |service| service["metadata"]["finalizers"].is_null()).await;
 }
 
 /// A gate's Job that succeeds, one that fails, and those of earlier rollouts, which are cleared away.

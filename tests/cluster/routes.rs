@@ -18,6 +18,8 @@ use crate::{bed, define};
 const REQUESTS: u32 = 400;
 /// Half of the band in which 99.9 % of all binomial counts lie, in standard deviations.
 const DEVIATIONS: f64 = 3.29;
+/// On a service while a route is lent to it.
+const FINALIZER: &str = "plimsoll.dev/route";
 /// Nobody waits longer for something not to happen.
 const A_WHILE: Duration = Duration::from_secs(4);
 
@@ -210,6 +212,7 @@ async fn in_a_route_of_the_users_own_only_weights_move_and_it_is_handed_back() {
     let mut others = written.clone();
     others["rules"][0]["backendRefs"].take();
     assert_eq!(during, others, "nothing else was touched");
+    assert_eq!(service["metadata"]["finalizers"], json!([FINALIZER]), "it has to be handed back, whatever comes");
     if host::is_root() {
         let counts = split(&world, host).await;
         let got = f64::from(counts.get("2").copied().unwrap_or(0));
@@ -218,6 +221,7 @@ async fn in_a_route_of_the_users_own_only_weights_move_and_it_is_handed_back() {
     }
     world.phase("shop", "Stable").await;
     world.until("httproute", "public-shop", "was handed back", |route| route["spec"] == written).await;
+    world.until("psvc", "shop", "has nothing to hand back", |service| service["metadata"]["finalizers"].is_null()).await;
     if host::is_root() {
         assert_eq!(ask(world.bed, host).await.as_deref(), Ok("2"));
     }
@@ -243,6 +247,57 @@ async fn in_a_route_of_the_users_own_only_weights_move_and_it_is_handed_back() {
     world.until("httproute", "public-shop", "was handed back", |route| route["spec"] == written).await;
     if host::is_root() {
         ask(world.bed, host).await.expect("somebody answers");
+    }
+}
+
+/// "Everything handed back on deletion": in the middle of a rollout, with an app that goes and with one that stays. With the right to set its finalizer
+/// the operator can change nothing else of a service.
+#[tokio::test]
+async fn a_service_that_is_deleted_hands_the_route_back_first() {
+    let (world, host) = (World::new("routes-deleted").await, "routes-deleted.example.com");
+    world.object(&json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "cart"}, "spec": {"ports": [{"port": 80}]}})).await;
+    world.object(&users_route(host, &json!({"plimsoll.dev/service": "shop"}))).await;
+    let written = world.get("httproute", "public-shop").await["spec"].clone();
+    for policy in ["delete", "orphan"] {
+        let mut spec = routed(
+            "1",
+            "routes-deleted",
+            json!({"canary": {"router": "gatewayApi", "routeRef": {"name": "public-shop"}, "steps": [{"weight": 20, "soakSeconds": 600}]}}),
+        );
+        spec.as_object_mut().unwrap().remove("expose");
+        spec["deletionPolicy"] = policy.into();
+        world.service("shop", &spec).await;
+        world.phase("shop", "Stable").await;
+        spec["image"] = canary("2")["image"].clone();
+        world.service("shop", &spec).await;
+        let soaks = |service: &Value| service["status"]["rollout"]["progress"]["stage"] == "Soaking";
+        world.until("psvc", "shop", "soaked", soaks).await;
+        if policy == "delete" {
+            only_finalizers(&world).await;
+            // The app goes with its service; the route stays.
+            world.plant("capacity");
+        }
+        let users = if policy == "orphan" { Users::begin(world.bed, host).await } else { Users(None) };
+        world.kubectl(&["delete", "psvc", "shop", "--timeout=30s"]).await;
+        let route = world.get("httproute", "public-shop").await;
+        assert_eq!(route["spec"], written, "before the service is gone, not after it: {policy}");
+        sleep(A_WHILE).await;
+        users.end().await;
+    }
+}
+
+/// What the operator's own account may change of a service.
+async fn only_finalizers(world: &World) {
+    let kubectl = |patch: &'static str| {
+        let namespace = "routes-deleted";
+        let user = format!("--as=system:serviceaccount:{namespace}:{namespace}");
+        async move { world.bed.kubectl(&["patch", "psvc", "shop", "--namespace", namespace, &user, "--type=merge", "--patch", patch]).await }
+    };
+    for patch in
+        [r#"{"spec":{"image":"evil:1"}}"#, r#"{"metadata":{"labels":{"team":"mine"}}}"#, r#"{"metadata":{"annotations":{"a":"b"}}}"#]
+    {
+        let refusal = kubectl(patch).await.expect_err("nothing of it is the operator's").to_string();
+        assert!(refusal.contains("changes nothing of a ProductionService but its finalizers"), "{patch}: {refusal}");
     }
 }
 

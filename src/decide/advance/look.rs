@@ -9,6 +9,7 @@ use crate::decide::judgement::Judgement;
 use crate::decide::plan::Plan;
 use crate::decide::strategy::Front;
 use crate::decide::strategy::canary::Seen;
+use crate::decide::strategy::chosen;
 use crate::decide::strategy::shares;
 use crate::decide::strategy::target::enough_to_go_back;
 use crate::decide::traffic::DRAIN_SECONDS;
@@ -43,6 +44,7 @@ pub fn look(input: &Input<'_>, progress: &Progress, memory: &Memory, judgement: 
         held: input.held || plan.revision != progress.revision,
         passed: judgement.passed(),
         in_force: progress.weight_since.is_some(),
+        left_out: chosen::left_out(plan, progress, judgement).is_some(),
         barred: false,
         can_take_over: ready >= plan.replicas,
         can_go_back: stable_ready >= enough_to_go_back(plan, progress, input.now) || stable_ready > 0 && ready == 0,

@@ -11,7 +11,7 @@ use crate::decide::strategy::canary::Seen;
 pub fn pass(input: &Input<'_>, progress: &mut Progress, seen: &mut Seen, state: &mut Advanced) -> Passage {
     let Some(to) = next_step(input.plan, progress, seen) else { return Passage::default() };
     gates::record_approvals(input.snapshot.service.spec.control.as_ref(), input.snapshot, progress, input.now);
-    let through = progress.stage == Stage::Gated || progress.ordered.is_some() || (seen.passed && !seen.empty);
+    let through = progress.stage == Stage::Gated || progress.ordered.is_some() || seen.left_out || (seen.passed && !seen.empty);
     let wants = through && !seen.held && seen.cause.is_none();
     let first = state.memory.stable.is_none();
     let mut passage = gates::pass(input.plan, input.snapshot, progress, to, wants, first, input.now);

@@ -169,6 +169,12 @@ impl ObjectiveMemory {
         self.score_share = share;
     }
 
+    /// Requests that stable served in a second before the first weight, from so many seconds on.
+    pub fn requests_per_second_before(&self, least_seconds: f64) -> Option<f64> {
+        let before = &self.before;
+        (before.seconds >= least_seconds).then(|| before.count.total as f64 / before.seconds)
+    }
+
     fn past(&self, bad: u64, total: u64) -> Option<Past> {
         let (share, total) = (bad as f64 / total as f64, total as f64);
         self.before.known.then_some(Past { share, total, load: total / self.before.pod_seconds })

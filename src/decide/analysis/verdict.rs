@@ -3,6 +3,7 @@
 //! Worst news first. No evidence is not good evidence: while the source is down or the candidate silent nothing passes,
 //! and a step's deadline does only what `onNoEvidence` says.
 
+mod traffic;
 mod waiting;
 
 use std::collections::BTreeMap;

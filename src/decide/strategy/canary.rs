@@ -33,6 +33,8 @@ pub struct Seen {
     pub passed: bool,
     /// The traffic that the stage is about is seen to go where it shall go.
     pub in_force: bool,
+    /// The step was chosen automatically and would teach nothing.
+    pub left_out: bool,
     /// A gate, a window or a freeze stands before the next move forward.
     pub barred: bool,
     /// The candidate alone can carry everything.
@@ -111,6 +113,7 @@ fn forward(stage: Stage, ordered: Option<Command>, seen: &Seen) -> Move {
         (_, Some(Command::PromoteFull)) if seen.empty && !seen.barred => Move::TakeOver,
         _ if seen.empty => Move::Stay,
         (Stage::Shifting | Stage::Soaking, Some(Command::PromoteFull)) if !seen.barred => Move::Full,
+        (Stage::Shifting | Stage::Soaking, _) if seen.left_out && !seen.barred => Move::Advance,
         (Stage::Shifting, _) if seen.shiftable => Move::Shift,
         (Stage::Shifting, _) if seen.reached || seen.late => Move::Watch,
         (Stage::Baking, ordered) if seen.in_force && seen.can_take_over && (seen.passed || ordered.is_some()) => Move::TakeOver,
@@ -151,6 +154,9 @@ mod tests {
             ("a router's silence is no report", Shifting, None, &Seen { unreported: true, ..seen.clone() }, Move::Stay),
             ("it lasts too long", Shifting, None, &Seen { unreported: true, ..late_stable.clone() }, deadline.clone()),
             ("a broken stable does not stop the fix", Shifting, None, &late_stable, Move::Watch),
+            ("a step that teaches nothing is left out", Shifting, None, &Seen { left_out: true, ..seen.clone() }, Move::Advance),
+            ("not past a gate", Soaking, None, &Seen { left_out: true, barred: true, ..seen.clone() }, Move::Stay),
+            ("nor in a pause", Soaking, None, &held(&Seen { left_out: true, ..seen.clone() }), Move::Stay),
             ("no evidence is not good evidence", Soaking, None, &reached, Move::Stay),
             ("passed", Soaking, None, &passed, Move::Advance),
             ("worst news first", Soaking, Some(Command::PromoteFull), &bad, Move::GoBack(cause())),

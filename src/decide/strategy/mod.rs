@@ -4,6 +4,7 @@
 //! and who gets the traffic, [`shares`] how a router divides it. Rolling is not a strategy of its own: the plan expands it into steps.
 
 pub mod canary;
+pub mod chosen;
 pub mod shares;
 pub mod target;
 

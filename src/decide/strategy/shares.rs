@@ -21,10 +21,10 @@ pub fn alone(plan: &Plan, stable: &str, facts: &Facts) -> BTreeMap<String, i32> 
     if plan.is_weighted() && begun { [(stable.to_owned(), 100)].into() } else { BTreeMap::new() }
 }
 
-/// The same, and nothing where the route is the user's own: it is as they wrote it then, and leads to the front Service.
+/// A route of the user's own is as they wrote it, and leads to the front Service, as soon as it need not divide anything.
 #[must_use]
-pub fn at_rest(plan: &Plan, stable: &str, facts: &Facts) -> BTreeMap<String, i32> {
-    if plan.route.as_ref().is_some_and(|route| route.users.is_some()) { BTreeMap::new() } else { alone(plan, stable, facts) }
+pub fn hands_back(plan: &Plan, weights: &BTreeMap<String, i32>) -> bool {
+    plan.route.as_ref().is_some_and(|route| route.users.is_some()) && weights.len() == 1
 }
 
 /// Percent by revision in a rollout, whose front Service selects `front`.
@@ -157,11 +157,15 @@ pub fn carries(weights: &BTreeMap<String, i32>, facts: &Facts) -> i32 {
     used.map(|(revision, weight)| 100 * facts.ready(revision) / weight).min().unwrap_or(0)
 }
 
-/// A revision that nobody asks for any more, and that has to go on carrying `pods` of the load's `replicas`, keeps that share.
-pub fn help_out(weights: &mut BTreeMap<String, i32>, revision: &str, pods: i32, replicas: i32) {
-    let percent = carried(pods, replicas);
-    for weight in weights.values_mut() {
-        *weight = *weight * (100 - percent) / 100;
-    }
+/// A revision that nobody asks for any more, and that has to go on carrying `pods` of the load's `replicas`: it takes that share from the one that lacks
+/// pods, so that the other keeps what the rollout has asked for it.
+pub fn help_out(weights: &mut BTreeMap<String, i32>, revision: &str, pods: i32, replicas: i32, facts: &Facts) {
+    let used = weights.iter_mut().filter(|(_, weight)| **weight > 0);
+    let lacking = used.min_by_key(|(revision, weight)| 100 * facts.ready(revision) / **weight);
+    let percent = lacking.map_or(100, |(_, weight)| {
+        let percent = carried(pods, replicas).min(*weight);
+        *weight -= percent;
+        percent
+    });
     weights.insert(revision.to_owned(), percent);
 }

@@ -29,6 +29,9 @@ pub fn target(plan: &Plan, memory: &Memory, quarantined: &[Quarantined], facts: 
         (None, None) => Target::default(),
     };
     keep_what_serves(&mut target, plan, facts);
+    if shares::hands_back(plan, &target.weights) {
+        target.weights.clear();
+    }
     target.matched = memory.progress.as_ref().and_then(|progress| shares::matched(plan, progress, facts));
     target.services = shares::served(&target.weights, plan, memory, facts);
     target.stable.clone_from(&memory.stable);
@@ -64,7 +67,7 @@ fn only(plan: &Plan, revision: &str, facts: &Facts) -> Target {
     Target {
         replicas: [(revision.to_owned(), plan.replicas)].into(),
         front: Front::One(revision.to_owned()),
-        weights: shares::at_rest(plan, revision, facts),
+        weights: shares::alone(plan, revision, facts),
         routed: vec![revision.to_owned()],
         ..Target::default()
     }
@@ -87,14 +90,16 @@ fn keep_what_serves(target: &mut Target, plan: &Plan, facts: &Facts) {
         if !(routed || weighted) || deployed.ready == 0 {
             continue;
         }
-        if needed > 0 {
+        // What a router divides helps by its weight alone.
+        let helps = if target.weights.is_empty() { routed || weighted } else { weighted };
+        if needed > 0 && helps {
             // Its pods follow the share that the router is seen to give it, never the one that it was just asked to give.
             let share = if weighted { shares::needed(plan, revision, facts).unwrap_or(asked) } else { 0 };
             target.replicas.insert(revision.clone(), asked.min(needed.max(share)));
             target.routed.push(revision.clone());
             target.front = Front::All;
             if weighted {
-                shares::help_out(&mut target.weights, revision, deployed.ready.min(needed), plan.replicas);
+                shares::help_out(&mut target.weights, revision, deployed.ready.min(needed), plan.replicas, facts);
             }
             needed -= deployed.ready;
         } else if weighted || target.front != Front::All {

@@ -131,8 +131,19 @@ fn least(one: &BTreeMap<String, i32>, other: &BTreeMap<String, i32>) -> BTreeMap
 #[must_use]
 pub fn reroute(service: &str, key: &ObjectKey, child: &Child, weights: &BTreeMap<String, i32>) -> Option<Write> {
     let reported = unreported(&child.body).is_none();
+    exchanged(service, key, child, |rule| wanted(service, rule, weights, reported))
+}
+
+/// The route as its owner wrote it, at once: the front Service is known to every proxy, since it is named all along.
+#[must_use]
+pub fn hand_back(service: &str, key: &ObjectKey, child: &Child) -> Option<Write> {
+    exchanged(service, key, child, |rule| Some(vec![made(rule, service, rule.is_shared().then_some(rule.sum))]))
+}
+
+/// Exchanges the service's own backends of each rule for others, where they are not the same already.
+fn exchanged(service: &str, key: &ObjectKey, child: &Child, wanted: impl Fn(&Rule<'_>) -> Option<Vec<Value>>) -> Option<Write> {
     let exchange = |rule: Rule<'_>| {
-        let wanted = wanted(service, &rule, weights, reported)?;
+        let wanted = wanted(&rule)?;
         let same = |(wanted, own): (&Value, &&Value)| wanted["name"] == own["name"] && weight(wanted) == weight(own);
         if wanted.len() == rule.own.len() && wanted.iter().zip(&rule.own).all(same) {
             return None;
@@ -153,17 +164,19 @@ pub fn reroute(service: &str, key: &ObjectKey, child: &Child, weights: &BTreeMap
     })
 }
 
+/// A backend like the rule's own ones, but for its name and weight; without a weight where it is by itself.
+fn made(rule: &Rule<'_>, name: &str, weight: Option<i64>) -> Value {
+    let mut backend = rule.own.first().map(|own| (*own).clone()).unwrap_or_default();
+    backend["name"] = name.into();
+    match weight {
+        Some(weight) => backend["weight"] = weight.into(),
+        None => drop(backend.as_object_mut().and_then(|fields| fields.remove("weight"))),
+    }
+    backend
+}
+
 /// The service's own backends of a rule as they shall be next; `None` where nothing can be done about it now.
 fn wanted(service: &str, rule: &Rule<'_>, weights: &BTreeMap<String, i32>, reported: bool) -> Option<Vec<Value>> {
-    let made = |name: &str, weight: Option<i64>| {
-        let mut backend = rule.own.first().map(|own| (*own).clone()).unwrap_or_default();
-        backend["name"] = name.into();
-        match weight {
-            Some(weight) => backend["weight"] = weight.into(),
-            None => drop(backend.as_object_mut().and_then(|fields| fields.remove("weight"))),
-        }
-        backend
-    };
     let live = |name: &str| rule.own.iter().find(|own| own["name"] == name).map(|own| weight(own));
     let only_front = rule.own.len() == 1 && live(service).is_some();
     if weights.is_empty() && only_front {
@@ -171,7 +184,7 @@ fn wanted(service: &str, rule: &Rule<'_>, weights: &BTreeMap<String, i32>, repor
     }
     if weights.is_empty() && rule.own.iter().all(|own| own["name"] == service || weight(own) == 0) && live(service).is_some() {
         // By itself in its rule, any weight is everything.
-        return reported.then(|| vec![made(service, rule.is_shared().then_some(rule.sum))]);
+        return reported.then(|| vec![made(rule, service, rule.is_shared().then_some(rule.sum))]);
     }
     if rule.is_too_coarse() {
         return None;
@@ -193,7 +206,7 @@ fn wanted(service: &str, rule: &Rule<'_>, weights: &BTreeMap<String, i32>, repor
     let unknown = percents.iter().any(|(name, percent)| *percent > 0 && live(name).is_none());
     let share = |(name, percent): (&String, &i64)| {
         let now = live(name).unwrap_or(0) * sum / rule.sum;
-        made(name, Some(if unknown { now } else { sum * percent / HUNDRED }))
+        made(rule, name, Some(if unknown { now } else { sum * percent / HUNDRED }))
     };
     // Revisions that were named last have to be reported before they are given anything. The front Service is named all along.
     let gives = !unknown && front == 0 && live(service).is_some_and(|weight| weight > 0);

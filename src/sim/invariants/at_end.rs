@@ -27,6 +27,9 @@ impl Auditor {
         if let Some((body, key)) = users.filter(|(body, _)| users_route::is_lent(name, body)) {
             self.violated(now, "16 a user's route is handed back", format!("{key} names a revision: {}", body["spec"]["rules"]));
         }
+        if service.metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty()) {
+            self.violated(now, "16 a finalizer only while a route is lent", format!("{:?}", service.metadata.finalizers));
+        }
         for (key, body) in cluster.objects().iter().filter(|(key, _)| key.kind == Kind::Deployment) {
             let revision = body["metadata"]["labels"]["plimsoll.dev/revision"].as_str();
             let wanted = if revision == memory.stable.as_deref() { replicas } else { 0 };

@@ -15,6 +15,8 @@ use crate::sim::workloads::Workloads;
 
 /// Between the last moment at which pods take traffic and their end: the operator's two seconds, of which whole-second times may take one.
 const DRAIN: SignedDuration = SignedDuration::from_secs(1);
+/// A share of the requests that no weight can express.
+const ROUNDING: f64 = 0.01;
 /// A step beyond every way.
 const FULL: i32 = 1_000;
 
@@ -39,8 +41,10 @@ impl Served {
                 *ready.entry(&pod.owner).or_default() += 1;
             }
             let pods: usize = ready.into_iter().map(|(owner, ready)| ready.min(most(owner))).sum();
+            // Weights are whole percents: two of three pods get 67.
+            let share = if share.of_all < 1.0 { (share.of_all - ROUNDING).max(ROUNDING) } else { 1.0 };
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number of pods")]
-            let worth = (pods as f64 / share.of_all + 1e-9) as usize;
+            let worth = (pods as f64 / share + 1e-9) as usize;
             worth
         };
         let now = gateway::shares(workloads, cluster, service);

@@ -4,6 +4,7 @@ use super::{Origin, Rows, amount, seconds};
 use crate::api::rollout::{Rollout, Strategy};
 use crate::decide::analysis::planning::forecast;
 use crate::decide::plan::{Plan, Way};
+use crate::decide::strategy::chosen;
 
 /// What a step needs to exclude a regression, and to find one.
 fn needed(rows: &mut Rows, step: &str, plan: &Plan, weight: f64) {
@@ -17,7 +18,7 @@ pub(super) fn rollout(rows: &mut Rows, plan: &Plan) {
     let Rollout { strategy, surge, bake_seconds, progress_deadline_seconds, .. } = plan.spec.rollout.clone().unwrap_or_default();
     let given = strategy.is_some();
     match &plan.way {
-        Way::Canary { steps } => {
+        Way::Canary { steps, .. } => {
             let own = matches!(&strategy, Some(Strategy::Canary(canary)) if !canary.steps.is_empty());
             rows.given("rollout.strategy", "canary", given, "a little traffic first, then more");
             if let Some(users) = plan.route.as_ref().and_then(|route| route.users.as_ref()) {
@@ -32,6 +33,14 @@ pub(super) fn rollout(rows: &mut Rows, plan: &Plan) {
                     format!("of the requests, by the route's weights; {} pods beside stable's {}", shape.candidate, shape.stable)
                 } else {
                     format!("{} of {pods} pods, {:.0}% of the connections: no router divides them finer", shape.candidate, shape.weight())
+                };
+                let least = chosen::least_requests_per_second(plan, index);
+                let why = if chosen::repeats(plan, index) {
+                    "left out: it has the pods of the step before".to_owned()
+                } else if let Some(least) = least.filter(|_| plan.metrics.is_some()) {
+                    format!("{why}; left out below {least:.0} requests per second in all")
+                } else {
+                    why
                 };
                 rows.given(&name, format!("{}% for {}", step.weight, seconds(step.soak_seconds)), own, &why);
                 needed(rows, &name, plan, plan.expected_weight(index));

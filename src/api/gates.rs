@@ -25,6 +25,12 @@ pub struct Gate {
     /// A Job has to succeed: a database migration, a smoke test. One that fails sends the new revision back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<JobGate>,
+    /// A load test has to succeed: a Job that sends so many times the load that the service has ever had lately.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_test: Option<LoadTestGate>,
+    /// Another system has to agree: a change calendar, a backup's freshness. It is asked by one signed request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookGate>,
     /// Seconds for which the gate may wait, 10 to 604800 (a week). Default: 86400 (a day).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 604_800))]
@@ -110,6 +116,49 @@ pub struct JobGate {
     pub retries: Option<i32>,
 }
 
+/// A load test. How much the service had to carry at its peak is asked of Prometheus; the Job is told in `PLIMSOLL_TARGET_RATE` how many requests
+/// per second it shall send. What they hit is up to the Job: before a weight, the Service of the revision (`<service>-<revision>`, with a router) or in
+/// blue-green the preview. Its exit code says whether the service stood it; the candidate goes on being judged meanwhile.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = rules::LOAD_TEST)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadTestGate {
+    /// So many times the peak, `"0.01"` to `"100"`: a decimal number.
+    #[schemars(length(min = 1, max = 6), regex(pattern = "^[0-9]{1,3}([.][0-9]{1,2})?$"))]
+    pub multiple_of_peak: String,
+    /// Days looked back for the peak, the highest rate of requests over five minutes, 1 to 30. Default: 7.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 30))]
+    pub look_back_days: Option<i32>,
+    /// The Prometheus to ask, by the name that the operator knows it by. Default: `observability.metrics.provider`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub provider: Option<String>,
+    /// The Job that makes the load.
+    pub job: JobGate,
+}
+
+/// One request, `POST` with JSON, that is answered with a status of 200 to 299 (the gate opens) or another one (the new revision is taken back). The
+/// body names service, revision, image, rollout, step and gate; the operator signs it. No answer, or none that came whole: how it ended can never be
+/// known, and the gate waits for its deadline, unless `idempotent` lets it be asked again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookGate {
+    /// Where it is sent, `https://…`; `http://…` only to hosts that whoever runs the operator allows. Addresses within the cluster's own networks as well
+    /// only where they allow it. Neither a user nor a password in it.
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^https?://[A-Za-z0-9.\[\]:_-]+(/[!-~]*)?$"))]
+    #[x_kube(validation = rules::WEBHOOK_URL)]
+    pub url: String,
+    /// Asking it twice does no harm: it is asked again after a failure, a status of 429 or from 500 on, or an unknown outcome, each time with the same
+    /// `Idempotency-Key`. Default: false, asked at most once; again only where it is certain that nothing was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotent: Option<bool>,
+    /// Seconds for one answer, 1 to 10. Default: 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10))]
+    pub timeout_seconds: Option<i32>,
+}
+
 /// What happens when a gate's time is over. `rollBack`: the new revision is taken back. `hold`: the rollout stays where it is until the gate opens
 /// or somebody aborts. Default: `rollBack`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -191,68 +240,4 @@ pub struct Dependency {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 604_800))]
     pub deadline_seconds: Option<i32>,
-}
-
-/// An approval, as it was first seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Approval {
-    /// The gate.
-    #[schemars(length(max = 32))]
-    pub gate: String,
-    /// Who.
-    #[schemars(length(max = 253))]
-    pub by: String,
-    /// When it was first seen.
-    pub at: Moment,
-    /// The admission policy made sure that `by` is who wrote it; else the word of whoever could write the resource has to do.
-    pub verified: bool,
-}
-
-/// A gate that was reached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GateStatus {
-    /// Its name; `dependsOn/SERVICE` for a service that this one depends on.
-    #[schemars(length(max = 64))]
-    pub name: String,
-    /// `Waiting`, `Open`, `Closed` (the revision is taken back for it), or `Unknown`: it can never be known how it ended, so it waits for its
-    /// deadline.
-    pub state: GateState,
-    /// When it was reached.
-    pub since: Moment,
-    /// When its time is over.
-    pub deadline: Moment,
-    /// What it waits for, or how it ended, in one sentence.
-    #[schemars(length(max = 1024))]
-    pub message: String,
-    /// Its Job, from before it is made.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub job: Option<JobOrder>,
-}
-
-/// The Job of a gate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct JobOrder {
-    /// Its name.
-    #[schemars(length(max = 63))]
-    pub name: String,
-    /// Its uid, once it has been seen: from then on no other one takes its place.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    pub uid: Option<String>,
-}
-
-/// Where a gate stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum GateState {
-    /// It waits.
-    Waiting,
-    /// It has let the rollout through.
-    Open,
-    /// It will not let the rollout through.
-    Closed,
-    /// It can never be known how it ended.
-    Unknown,
 }

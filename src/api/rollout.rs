@@ -90,6 +90,8 @@ pub struct BlueGreen {
 #[x_kube(validation = rules::MATCH)]
 #[x_kube(validation = rules::STEP_REPLICAS)]
 #[x_kube(validation = rules::ROUTE_REF)]
+#[x_kube(validation = rules::BY_ROUTER)]
+#[x_kube(validation = rules::MIRROR)]
 pub struct Canary {
     /// What divides the traffic.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,6 +110,32 @@ pub struct Canary {
     #[serde(rename = "match", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "atomic"))]
     pub matches: Vec<RequestMatch>,
+    /// Percent of the requests, 1 to 100, of which copies are sent to the new revision before its first weight; the answers are thrown away. Whatever a
+    /// request does it does twice then: only for services whose requests may be repeated. Its metrics are judged as ever. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub mirror_percent: Option<i32>,
+    /// Seconds for which they are sent at least, 1 to 86400. Default: 60.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86400))]
+    pub mirror_seconds: Option<i32>,
+    /// A user who has met a revision goes on meeting it. The evidence then comes from fewer users than requests. Default: each request is divided anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stickiness: Option<Stickiness>,
+}
+
+/// A cookie of the Gateway's own sends a user to the revision that answered first. Needs the experimental channel of the Gateway API
+/// (`sessionPersistence`), and a Gateway that obeys it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Stickiness {
+    /// Name of the cookie.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_-]+$"))]
+    pub cookie: String,
+    /// Seconds for which it holds, 1 to 604800. Default: until the browser is closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 604_800))]
+    pub max_age_seconds: Option<i32>,
 }
 
 /// An HTTPRoute or GRPCRoute of this namespace that you own, with a rule that has this service's Service as a backend, and with the label

@@ -3,7 +3,10 @@
 //! Each message names the field, says what is wrong with it and what to write instead. The limits on lists, maps and strings are what
 //! keeps the estimated cost of these rules far below the API server's budget; `tests/cluster/admission.rs` shows how far.
 
+mod routes;
+
 use kube::core::Rule;
+pub use routes::{BAKE_CONTROL, BY_ROUTER, GRPC_RULES, MATCH, MIRROR, RESILIENCE, ROUTE_REF, STEP_REPLICAS};
 
 /// An expression and its message, as the derive of a schema takes them.
 pub type Said = (&'static str, &'static str);
@@ -115,36 +118,6 @@ pub const BLUE_GREEN_GATES: Said = (
     "blueGreen has no weights: put the gate at start or beforePromotion, both stand before the switch",
 );
 
-/// gRPC has methods, not paths.
-pub const GRPC_RULES: Said = (
-    "!has(self.protocol) || self.protocol != 'grpc' || (!has(self.rules) && !has(self.timeoutSeconds))",
-    "a GRPCRoute has neither paths nor a timeout: remove rules and timeoutSeconds",
-);
-
-/// The bake's control is what a router leaves to stable.
-pub const BAKE_CONTROL: Said = (
-    "!has(self.analysis) || !has(self.analysis.bakeControlPercent) || has(self.strategy) && has(self.strategy.canary) && has(self.strategy.canary.router) && self.strategy.canary.router == 'gatewayApi'",
-    "analysis.bakeControlPercent is the share that a router leaves to the stable revision in the bake: add strategy.canary.router, or remove it",
-);
-
-/// Only a router looks at requests.
-pub const MATCH: Said = (
-    "!has(self.match) || has(self.router) && self.router == 'gatewayApi'",
-    "match is for a router, which sees each request: add router: gatewayApi and expose, or remove match",
-);
-
-/// Without a router the number of pods is the share.
-pub const STEP_REPLICAS: Said = (
-    "!has(self.steps) || has(self.router) && self.router == 'gatewayApi' || self.steps.all(step, !has(step.replicas))",
-    "without a router a step's pods are its share of the traffic: add router: gatewayApi and expose, or remove replicas from the steps",
-);
-
-/// Rules of a user's route are the user's.
-pub const ROUTE_REF: Said = (
-    "!has(self.routeRef) || has(self.router) && self.router == 'gatewayApi' && !has(self.match)",
-    "routeRef is for router: gatewayApi, and in a route of your own what testers match is a rule of yours: add router, or remove match",
-);
-
 /// An objective is one thing.
 pub const OBJECTIVE: Said = (
     "(has(self.errorRate) ? 1 : 0) + (has(self.latency) ? 1 : 0) + (has(self.promql) ? 1 : 0) == 1",
@@ -156,7 +129,20 @@ pub const BOUND: Said =
     ("has(self.atMost) != has(self.atLeast)", "an answer is held against one bound: set exactly one of atMost and atLeast");
 
 /// A gate is one thing.
-pub const GATE: Said = ("has(self.approval) != has(self.job)", "a gate waits for one thing: set exactly one of approval and job");
+pub const GATE: Said = (
+    "(has(self.approval) ? 1 : 0) + (has(self.job) ? 1 : 0) + (has(self.loadTest) ? 1 : 0) + (has(self.webhook) ? 1 : 0) == 1",
+    "a gate waits for one thing: set exactly one of approval, job, loadTest and webhook",
+);
+
+/// The platform team's own addresses are not for everybody.
+pub const WEBHOOK_URL: Said =
+    ("isURL(self) && url(self).getHostname() != ''", "a url names a host: write for example https://hooks.example.com/deploys");
+
+/// No load is no test.
+pub const LOAD_TEST: Said = (
+    "double(self.multipleOfPeak) > 0.0 && double(self.multipleOfPeak) <= 100.0",
+    "multipleOfPeak is a number above 0, up to 100: write for example \"2\"",
+);
 
 /// The service itself does not end.
 pub const JOB_GATE: Said =
@@ -238,7 +224,9 @@ pub const NAME: Said = (
 
 /// Rules between the sections of the spec. Each is reported at a field below it.
 pub fn of_spec() -> Vec<Rule> {
+    let (rule, message) = RESILIENCE;
     let mut rules = vec![
+        at(".resilience", rule, message),
         at(
             ".config",
             "!has(self.config) || !has(self.config.env) || !has(self.env) || self.env.all(variable, !(variable.name in self.config.env))",

@@ -14,6 +14,7 @@ use super::objective::{Objective, Observability};
 use super::pod::{
     Affinity, Container, EnvFrom, EnvVar, LocalReference, PodMetadata, Port, Resources, SecurityContext, ServiceAccount, Toleration,
 };
+use super::resilience::Resilience;
 use super::rollout::Rollout;
 use super::rules;
 use super::scaling::{Availability, Scaling};
@@ -168,6 +169,9 @@ pub struct ProductionServiceSpec {
     /// How users outside of the cluster reach the service, by the Gateway API. Absent: no route.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expose: Option<Expose>,
+    /// What the route of `expose` does about requests that fail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resilience: Option<Resilience>,
     /// Where the app's own metrics are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observability: Option<Observability>,

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::analysis_state::{AnalysisState, SignalMemory};
-use super::gates::{Approval, GateStatus};
+use super::gate_status::{Approval, GateStatus};
 use super::measured::Measured;
 pub use super::measured::{HistoryMemory, ObjectiveReport, QueryMemory};
 pub use super::values::Moment;

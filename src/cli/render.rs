@@ -244,6 +244,7 @@ pub(super) fn alone(service: ProductionService, config_maps: BTreeMap<String, Co
 /// What exists when the first revision serves.
 fn settled(plan: &Plan) -> Target {
     Target {
+        mirrored: None,
         preview: None,
         stable: Some(plan.revision.clone()),
         replicas: [(plan.revision.clone(), plan.replicas)].into(),

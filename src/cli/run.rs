@@ -13,6 +13,7 @@ use super::cluster::Cluster;
 use crate::controller::lease::LeaseSettings;
 use crate::controller::prometheus::Providers;
 use crate::controller::telemetry::{self, LogFormat};
+use crate::controller::webhooks::Webhooks;
 use crate::controller::{self, Settings, client};
 
 /// Run the operator.
@@ -35,6 +36,9 @@ pub struct Arguments {
     /// Watch nodes, so that pods lost with their node are not held against a version. Needs the right to list and watch nodes.
     #[arg(long, env = "PLIMSOLL_WATCH_NODES")]
     watch_nodes: bool,
+    /// Read Gateways and their classes, to say which features of a route are not proven. Needs the right to get both.
+    #[arg(long, env = "PLIMSOLL_READ_GATEWAYS")]
+    read_gateways: bool,
     /// Make Jobs for the gates that ask for them. Needs the right to list, watch, create and delete Jobs.
     #[arg(long, env = "PLIMSOLL_JOBS")]
     jobs: bool,
@@ -56,6 +60,9 @@ pub struct Arguments {
     /// File with the Prometheus servers that specs may name: `main: {prometheus: {url: "http://prometheus.monitoring:9090"}}`.
     #[arg(long, env = "PLIMSOLL_PROVIDERS", value_name = "FILE")]
     providers: Option<PathBuf>,
+    /// File with the key that webhooks of gates are signed with, and where they may go: `keyFile`, `plainHosts`, `privateRanges`, `caFile`.
+    #[arg(long, env = "PLIMSOLL_WEBHOOKS", value_name = "FILE")]
+    webhooks: Option<PathBuf>,
     /// Gateways of other namespaces that specs may name in `expose.gateway`, each as NAME=NAMESPACE/GATEWAY, separated by commas.
     #[arg(long, env = "PLIMSOLL_GATEWAYS", value_delimiter = ',', value_name = "NAME=NAMESPACE/GATEWAY", value_parser = gateway)]
     gateways: Vec<(String, (String, String))>,
@@ -78,7 +85,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let config = arguments.cluster.config().await?;
         let providers = providers(arguments.providers.as_deref())?;
-        let settings = settings(arguments, &config, providers);
+        let webhooks = webhooks(arguments.webhooks.as_deref())?;
+        let settings = settings(arguments, &config, providers, webhooks);
         controller::run(client::client(config)?, settings, stopped_by_signal()?).await
     })
 }
@@ -89,7 +97,13 @@ fn providers(file: Option<&Path>) -> anyhow::Result<Providers> {
     Providers::read(&text).with_context(|| format!("{} is no list of providers", file.display()))
 }
 
-fn settings(arguments: Arguments, config: &Config, providers: Providers) -> Settings {
+fn webhooks(file: Option<&Path>) -> anyhow::Result<Option<Webhooks>> {
+    let Some(file) = file else { return Ok(None) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Webhooks::read(&text).with_context(|| format!("{} does not say how webhooks are sent", file.display())).map(Some)
+}
+
+fn settings(arguments: Arguments, config: &Config, providers: Providers, webhooks: Option<Webhooks>) -> Settings {
     let operator_namespace = arguments.pod_namespace.unwrap_or_else(|| config.default_namespace.clone());
     let instance = arguments.pod_name.unwrap_or_else(|| "plimsoll".into());
     let lease = (!arguments.no_lease).then(|| LeaseSettings {
@@ -101,6 +115,7 @@ fn settings(arguments: Arguments, config: &Config, providers: Providers) -> Sett
         metrics_address: arguments.metrics_address,
         watch_namespaces: arguments.watch_namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect(),
         watch_nodes: arguments.watch_nodes,
+        read_gateways: arguments.read_gateways,
         jobs: arguments.jobs,
         approvals_verified: arguments.approvals_verified,
         lease,
@@ -108,8 +123,16 @@ fn settings(arguments: Arguments, config: &Config, providers: Providers) -> Sett
         operator_namespace,
         instance,
         providers,
+        webhooks,
+        api_server: api_server(config),
         gateways: arguments.gateways.into_iter().collect(),
     }
+}
+
+fn api_server(config: &Config) -> (String, u16) {
+    let url = &config.cluster_url;
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    (host, url.port_u16().unwrap_or(if url.scheme_str() == Some("http") { 80 } else { 443 }))
 }
 
 fn gateway(text: &str) -> Result<(String, (String, String)), String> {

@@ -1,5 +1,6 @@
 //! The requests that plimsoll makes, each with a deadline, on untyped objects: one small place that knows URLs and verbs.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
@@ -202,6 +203,38 @@ impl Access {
     /// As the server answers.
     pub async fn has_routes(&self) -> kube::Result<bool> {
         self.serves(GATEWAY_API, &[Kind::HttpRoute, Kind::GrpcRoute].map(|kind| kind.names().2)).await
+    }
+
+    /// The class of a Gateway; `None` if there is no such Gateway, or no such class.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn gateway_class(&self, namespace: &str, name: &str) -> kube::Result<Option<Value>> {
+        let gateways = Request::new(format!("{GATEWAY_API}/namespaces/{namespace}/gateways"));
+        let gateway: Value = match absent(self.ask(gateways.get(name, &GetParams::default())).await)? {
+            Some(gateway) => gateway,
+            None => return Ok(None),
+        };
+        let Some(class) = gateway["spec"]["gatewayClassName"].as_str() else { return Ok(None) };
+        absent(self.ask(Request::new(format!("{GATEWAY_API}/gatewayclasses")).get(class, &GetParams::default())).await)
+    }
+
+    /// Fields of a rule of an `HTTPRoute`, as the cluster's own definition has them.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn route_fields(&self) -> kube::Result<Option<BTreeSet<String>>> {
+        let request = http::Request::get(format!("/openapi/v3{GATEWAY_API}")).body(Vec::new()).map_err(Error::HttpError)?;
+        let definitions: Option<Value> = absent(within(self.client.request(request)).await)?;
+        let schemas = definitions.as_ref().and_then(|definitions| definitions.pointer("/components/schemas")?.as_object());
+        let of_routes = |schema: &&Value| {
+            let kinds = schema["x-kubernetes-group-version-kind"].as_array().into_iter().flatten();
+            kinds.into_iter().any(|kind| kind["kind"] == "HTTPRoute")
+        };
+        let fields = schemas.and_then(|schemas| {
+            schemas.values().find(of_routes)?.pointer("/properties/spec/properties/rules/items/properties")?.as_object()
+        });
+        Ok(fields.map(|fields| fields.keys().cloned().collect()))
     }
 
     /// Whether a version of an API has all of these kinds, by their plurals.

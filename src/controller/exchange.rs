@@ -88,6 +88,17 @@ impl Exchange {
     }
 }
 
+/// Sends a request on a fresh connection and waits for the status of the answer; of the rest nothing is read.
+///
+/// # Errors
+/// Why there is no answer, for people; the request may have been heard all the same.
+pub async fn status(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, request: Request<Full<Bytes>>) -> Result<u16, String> {
+    let handshake = http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.map_err(|error| reason(&error))?;
+    let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
+    Ok(sender.send_request(request).await.map_err(|error| reason(&error))?.status().as_u16())
+}
+
 /// Whether the answer's body is worth reading.
 fn acceptable(answer: &Response<Incoming>) -> Result<(), String> {
     let headers: usize = answer.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();

@@ -52,7 +52,7 @@ impl Pods {
 
     /// Asks everything, and waits for all answers or the end of the round.
     pub async fn round(self: Arc<Self>, namespace: Arc<str>, due: Due) -> Measurements {
-        let Due { requests, questions, history } = due;
+        let Due { requests, questions, history, .. } = due;
         let (scrape, answers, history) =
             tokio::join!(self.scrape(namespace.clone(), requests), self.answers(questions), self.history(&namespace, history));
         Measurements { scrape, answers, history }

@@ -15,6 +15,7 @@ pub mod endpoints;
 pub mod error;
 pub mod events;
 pub mod exchange;
+pub mod gateways;
 pub mod lease;
 pub mod measure;
 pub mod notes;
@@ -26,7 +27,9 @@ pub mod reconcile;
 pub mod routes;
 pub mod saved;
 pub mod telemetry;
+pub mod tls;
 pub mod watches;
+pub mod webhooks;
 pub mod workers;
 
 use std::collections::BTreeMap;
@@ -46,6 +49,7 @@ use access::Access;
 use cache::Cache;
 use clock::Clock;
 use events::Events;
+use gateways::Gateways;
 use lease::{Elector, LeaseSettings};
 use measure::Pods;
 use notes::Notes;
@@ -54,6 +58,7 @@ use queue::Queue;
 use routes::Routes;
 use telemetry::Telemetry;
 use watches::Progress;
+use webhooks::Webhooks;
 
 /// The oldest Kubernetes that has everything that is used (`v1.33`: sidecar containers are stable).
 const OLDEST_MINOR: u32 = 33;
@@ -64,6 +69,7 @@ const DEFINITION: &str = "the CustomResourceDefinition productionservices.plimso
 
 /// How the operator runs.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a right of its own that the operator has or has not")]
 pub struct Settings {
     /// Address of `/livez`, `/readyz` and `/metrics`.
     pub metrics_address: SocketAddr,
@@ -71,6 +77,8 @@ pub struct Settings {
     pub watch_namespaces: Vec<String>,
     /// Whether nodes are watched, so that pods lost with their node are not held against a version.
     pub watch_nodes: bool,
+    /// Whether Gateways and their classes may be read.
+    pub read_gateways: bool,
     /// Whether Jobs may be made for gates.
     pub jobs: bool,
     /// Whether the admission policy is installed that lets nobody approve in another one's name.
@@ -85,6 +93,10 @@ pub struct Settings {
     pub instance: String,
     /// Prometheus servers that specs may name.
     pub providers: Providers,
+    /// What sends webhooks. `None`: there is no key to sign them with.
+    pub webhooks: Option<Webhooks>,
+    /// Host and port of the API server, which no webhook reaches.
+    pub api_server: (String, u16),
     /// Gateways of other namespaces that specs may name: name → (namespace, name).
     pub gateways: BTreeMap<String, (String, String)>,
 }
@@ -100,6 +112,8 @@ impl Settings {
 /// What a reconcile has at hand.
 pub struct Context {
     settings: Settings,
+    /// This process, and no other.
+    identity: String,
     access: Arc<Access>,
     cache: Cache,
     queue: Arc<Queue>,
@@ -109,6 +123,7 @@ pub struct Context {
     telemetry: Telemetry,
     progress: Progress,
     routes: Routes,
+    gateways: Gateways,
 }
 
 impl Context {
@@ -127,6 +142,8 @@ impl Context {
             notes: Notes::default(),
             progress: Progress::default(),
             routes: Routes::default(),
+            gateways: Gateways::default(),
+            identity: identity(&settings.instance),
             settings,
             access,
             telemetry,

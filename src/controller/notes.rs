@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::queue::Key;
 use crate::decide::analysis::Judge;
+use crate::decide::gates::webhook::Outcome;
 use crate::decide::{Child, Contents, Measurements, ObjectKey};
 
 /// Notes on every service that was reconciled.
@@ -26,6 +27,8 @@ pub struct Note {
     pub measured: Option<Timestamp>,
     /// When the objectives that are queries were asked last, by name.
     pub queried: BTreeMap<String, Timestamp>,
+    /// Webhooks that were sent in the rollout that is on, and what became of them; `None`: under way.
+    pub calls: BTreeMap<String, Option<Outcome>>,
     /// A round that ended and that no decision has used yet.
     pub measurements: Option<Arc<Measurements>>,
     /// A round is under way.
@@ -65,9 +68,13 @@ impl Notes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
-    /// Another replica leads: what we remember is about to become old.
+    /// Another replica leads: what we remember is about to become old. Only that a webhook was sent is true for ever.
     pub fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.retain(|_, note| !note.calls.is_empty());
+        for note in notes.values_mut() {
+            *note = Note { calls: std::mem::take(&mut note.calls), ..Note::default() };
+        }
     }
 }
 

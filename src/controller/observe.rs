@@ -9,6 +9,7 @@ use super::Context;
 use super::cache::{Family, Source, Stored, StoredService};
 use super::error::Error;
 use super::events::Subject;
+use super::gateways::Gateways;
 use super::notes::{Note, kept_of_record};
 use super::object::{self, label, text};
 use super::queue::Key;
@@ -60,7 +61,8 @@ pub async fn fresh(context: &Context, key: &Key) -> Result<Observed, Error> {
     let Some(service) = context.access.service(key).await.map_err(failed("the service"))? else { return Ok(Observed::Gone) };
     let routed = Routes::are_asked_for(&service) && context.routes.are_watched();
     let gates = service.pointer("/spec/rollout/gates").and_then(Value::as_array);
-    let jobs = context.settings.jobs && gates.is_some_and(|gates| gates.iter().any(|gate| gate["job"].is_object()));
+    let jobs = context.settings.jobs
+        && gates.is_some_and(|gates| gates.iter().any(|gate| gate["job"].is_object() || gate["loadTest"].is_object()));
     context.cache.put(Source::Services, service);
     // After a write with unknown outcome every kind is in doubt; otherwise those that capacity rests on.
     let with_jobs = jobs.then_some(Kind::Job);
@@ -115,6 +117,9 @@ async fn assemble(context: &Context, key: &Key, family: Family) -> Result<Observ
     let records = records(context, key, &note, &children).await?;
     let config_maps = contents(context, key, &note, &service, &family.references).await?;
     let last_words = last_words(context, key, &service, &children).await;
+    let known = context.routes.are_watched();
+    let mut routing = Routing { known, gateways: context.settings.gateways.clone(), ..Routing::default() };
+    Gateways::complete(context, &mut routing, &key.namespace, &service.spec).await;
     let same_rollout = note.rollout == rollout(service.status.as_ref());
     Ok(Observed::Seen(
         Box::new(Snapshot {
@@ -135,8 +140,10 @@ async fn assemble(context: &Context, key: &Key, family: Family) -> Result<Observ
                 neighbours: family.neighbours,
                 approvals_verified: context.settings.approvals_verified,
                 jobs: context.settings.jobs,
+                webhooks: context.settings.webhooks.is_some().then(|| context.identity.clone()),
+                calls: note.calls,
                 last_words,
-                routing: Routing { known: context.routes.are_watched(), gateways: context.settings.gateways.clone() },
+                routing,
             },
         }),
         Box::new(raw),

@@ -11,9 +11,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, USER_A
 use http::{Method, Uri};
 use http_body_util::Full;
 use jiff::Timestamp;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -22,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use super::clock::Clock;
 use super::exchange::{Exchange, MAX_BODY_BYTES, reason};
 use super::measure::AGENT;
+use super::tls;
 use crate::decide::Request;
 use crate::decide::analysis::prometheus::{self, Answer, Known};
 use crate::decide::analysis::{PodSample, Scrape};
@@ -184,7 +183,7 @@ impl Provider {
         ensure!(settings.scrape_interval_seconds != Some(0), "scrapeIntervalSeconds: at least 1");
         let (host, port) =
             (authority.host().trim_matches(['[', ']']).to_owned(), authority.port_u16().unwrap_or(if secure { 443 } else { 80 }));
-        let tls = if secure { Some(connector(&settings)?) } else { None };
+        let tls = if secure { Some(tls::connector(settings.ca_file.as_deref())?) } else { None };
         Ok(Self { settings, url, host, port, tls })
     }
 
@@ -247,26 +246,6 @@ pub fn sample(request: &Request, known: Known) -> PodSample {
 /// The form of a question about one moment.
 fn instant(query: &str, at: Timestamp) -> String {
     format!("query={}&time={:.3}&timeout=8s", encoded(query), at.as_duration().as_secs_f64())
-}
-
-/// Certificates are always checked; there is no switch.
-fn connector(settings: &Prometheus) -> anyhow::Result<TlsConnector> {
-    let mut roots = RootCertStore::empty();
-    match &settings.ca_file {
-        Some(file) => {
-            let certificates = CertificateDer::pem_file_iter(file).with_context(|| format!("caFile: cannot read {}", file.display()))?;
-            for certificate in certificates {
-                roots.add(certificate.context("caFile")?).context("caFile")?;
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    ensure!(!roots.is_empty(), "no certificates to check {} by: set caFile", settings.url);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
 }
 
 async fn read_token(file: PathBuf) -> Result<String, String> {

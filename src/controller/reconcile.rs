@@ -12,6 +12,7 @@ use super::observe::{self, Observed};
 use super::queue::{Key, Next};
 use super::routes::Routes;
 use super::{Context, apply, measure};
+use crate::decide::gates::webhook::{Call, Outcome};
 use crate::decide::{self, Decision, Due, Event, Snapshot};
 
 /// Seconds after which foreign objects under our names are looked at again: no watch shows when they go.
@@ -62,7 +63,8 @@ async fn attempt(context: &Arc<Context>, key: &Key) -> Result<Next, Error> {
     if look_again.is_some_and(|at| at <= now) {
         return Ok(Next::Again);
     }
-    let due = decide::due(&snapshot, now);
+    let mut due = decide::due(&snapshot, now);
+    call(context, key, std::mem::take(&mut due.calls));
     if !due.is_nothing() {
         measure(context, key, &snapshot, due, now);
         (snapshot.measured, snapshot.queried) = context.notes.with(key, |note| (note.measured, note.queried.clone()));
@@ -87,6 +89,9 @@ async fn attempt(context: &Arc<Context>, key: &Key) -> Result<Next, Error> {
             note.measurements = None;
         }
         note.judge.clone_from(&decision.judge);
+        if rollout.is_none() {
+            note.calls.clear();
+        }
         note.rollout = rollout;
     });
     tell(context, key, &snapshot, &decision);
@@ -164,6 +169,25 @@ fn measure(context: &Arc<Context>, key: &Key, snapshot: &Snapshot, due: Due, now
                     note.measurements = Some(Arc::new(measurements));
                 }
             });
+            context.queue.add(key);
+        });
+    }
+}
+
+/// Sends webhooks beside this reconcile, each once; its outcome wakes the service.
+fn call(context: &Arc<Context>, key: &Key, calls: Vec<Call>) {
+    let Some(webhooks) = &context.settings.webhooks else { return };
+    for call in calls {
+        let begins = context.notes.with(key, |note| note.calls.insert(call.id.clone(), None).is_none());
+        if !begins {
+            continue;
+        }
+        let (context, key, webhooks) = (context.clone(), key.clone(), webhooks.clone());
+        tokio::spawn(async move {
+            let sent = webhooks.send(&call, &context.settings.api_server).await;
+            context.telemetry.measured(matches!(sent, Outcome::Answered(_)));
+            tracing::info!(service = %key, key = call.key, outcome = ?sent, "a webhook was sent");
+            context.notes.with(&key, |note| note.calls.insert(call.id, Some(sent)));
             context.queue.add(key);
         });
     }

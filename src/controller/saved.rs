@@ -178,9 +178,11 @@ impl Saved {
             queried: BTreeMap::new(),
             around: Around {
                 neighbours: family.neighbours,
-                routing: Routing { known: with_routes, gateways },
+                routing: Routing { known: with_routes, gateways, ..Routing::default() },
                 approvals_verified: true,
                 jobs: true,
+                webhooks: None,
+                calls: BTreeMap::new(),
                 last_words: BTreeMap::new(),
             },
         })

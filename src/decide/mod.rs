@@ -35,8 +35,8 @@ use std::collections::BTreeMap;
 use jiff::{Timestamp, ToSpan as _};
 
 use crate::api::ProductionServiceStatus;
-use crate::api::gates::GateState;
-use crate::api::status::{Memory, Stage};
+use crate::api::gate_status::{GateState, GateStatus};
+use crate::api::status::{Memory, Progress, Stage};
 use analysis::Judge;
 pub use snapshot::{Around, Child, Contents, Due, Kind, Measurements, ObjectKey, Pod, Record, Request, Snapshot};
 use traffic::users_route;
@@ -72,20 +72,36 @@ pub struct Event {
 /// stable's past; while a weight is watched the questions of the user's own, each once in its interval.
 #[must_use]
 pub fn due(snapshot: &Snapshot, now: Timestamp) -> Due {
-    if !measures(snapshot) {
+    if !measures(snapshot) && !asks_at_a_gate(snapshot) {
         return Due::default();
     }
     let Some(plan) = counting_plan(snapshot, &plan::plan(snapshot)) else { return Due::default() };
-    let questions = queries::due(&plan, snapshot, now);
+    let mut questions = queries::due(&plan, snapshot, now);
+    let mut calls = Vec::new();
+    if let Some(progress) = progress(snapshot) {
+        questions.extend(gates::load::due(&plan, progress, snapshot, now));
+        calls = gates::webhook::due(&plan, progress, snapshot, now);
+    }
     if next_measurement(snapshot, &plan, now).is_none_or(|next| next > now) {
-        return Due { questions, ..Due::default() };
+        return Due { questions, calls, ..Due::default() };
     }
     let requests = requests(snapshot, &plan);
     // The past comes before the present.
     match history::due(&plan, snapshot, &requests, now) {
-        Some(history) => Due { requests: Vec::new(), questions, history: Some(history) },
-        None => Due { requests, questions, history: None },
+        Some(history) => Due { requests: Vec::new(), questions, history: Some(history), calls },
+        None => Due { requests, questions, history: None, calls },
     }
+}
+
+fn progress(snapshot: &Snapshot) -> Option<&Progress> {
+    snapshot.service.status.as_ref()?.rollout.as_ref()?.progress.as_ref()
+}
+
+/// A gate waits for what somebody outside of the cluster has to answer.
+fn asks_at_a_gate(snapshot: &Snapshot) -> bool {
+    let mut gates = progress(snapshot).into_iter().flat_map(|progress| &progress.gates);
+    let asks = |gate: &GateStatus| gate.state == GateState::Waiting && (gate.load.is_some() || gate.webhook.is_some());
+    !farewell::is_deleted(snapshot) && gates.any(asks)
 }
 
 /// One request for each ready pod of both revisions.
@@ -189,7 +205,8 @@ pub fn decide(snapshot: &Snapshot, measurements: &Measurements, now: Timestamp) 
         .as_ref()
         .and_then(|plan| next_measurement(snapshot, plan, now).map(|next| next.max(now + plan.settings.interval_seconds.min(1).seconds())));
     let progress = status.rollout.as_ref().and_then(|memory| memory.progress.as_ref());
-    let asking = plan.as_ref().zip(progress).and_then(|(plan, progress)| queries::wake(plan, progress, &snapshot.queried));
+    let asked = |(plan, progress)| [queries::wake(plan, progress, &snapshot.queried), gates::load::wake(plan, progress, snapshot, now)];
+    let asking = plan.as_ref().zip(progress).into_iter().flat_map(asked).flatten();
     // What is due and not yet asked waits for a round that is under way: its end wakes the service.
     let wake = advanced.wakes.into_iter().chain(measuring).chain(asking).filter(|at| *at > now).min();
     Decision { status, writes, events, wake, judge: advanced.judge }

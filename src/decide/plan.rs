@@ -25,6 +25,7 @@ pub const REPLICAS: i32 = 2;
 const CHOSEN_WEIGHTS: [i32; 4] = [5, 10, 25, 50];
 const CHOSEN_SOAK_SECONDS: i32 = 30;
 const CANARY_SOAK_SECONDS: i32 = 60;
+const MIRROR_SECONDS: i32 = 60;
 const ROLLING_SOAK_SECONDS: i32 = 10;
 const PREVIEW_SOAK_SECONDS: i32 = 60;
 const BAKE_SECONDS: i32 = 300;
@@ -131,6 +132,8 @@ pub struct PlannedStep {
     pub soak_seconds: i32,
     /// Pods of the candidate, where a router gives it its share and that needs fewer.
     pub replicas: Option<IntOrPercent>,
+    /// Percent of the requests that it gets copies of, at weight 0.
+    pub mirror: Option<i32>,
 }
 
 /// How many pods each revision has in a step.
@@ -230,6 +233,13 @@ impl Plan {
         }
     }
 
+    /// Percent of the requests that the candidate gets copies of in this step, which nobody waits for; `None`: it is an ordinary step.
+    #[must_use]
+    pub fn mirror(&self, step: i32) -> Option<i32> {
+        let Way::Canary { steps, .. } = &self.way else { return None };
+        usize::try_from(step).ok().and_then(|step| steps.get(step)?.mirror)
+    }
+
     /// The candidate's share of the traffic in a step, in percent: what a router is asked for, else its share of the pods.
     #[must_use]
     pub fn expected_weight(&self, step: i32) -> f64 {
@@ -250,7 +260,8 @@ impl Plan {
             Way::Canary { steps, .. } if self.is_weighted() => {
                 let given = usize::try_from(step).ok().and_then(|step| steps.get(step)?.replicas.as_ref());
                 let given = given.map_or(0, |given| rounded_up(given, self.replicas));
-                let candidate = (self.asked_weight(step) * self.replicas + 99) / 100;
+                let share = self.asked_weight(step).max(self.mirror(step).unwrap_or(0));
+                let candidate = (share * self.replicas + 99) / 100;
                 // A share of the requests that one pod serves has nobody when that pod goes: measured, 3 of 60 a second were lost.
                 let least = if self.most_pods() >= 2 * self.replicas { 2 } else { 1 };
                 self.with_candidate(candidate.max(given.max(least)).min(self.replicas))
@@ -295,6 +306,7 @@ pub fn plan(snapshot: &Snapshot) -> Result<Plan, Vec<Refusal>> {
     let mut plan = plan_of(service, &service.spec, revision, replicas, &snapshot.around.routing, &mut refusals);
     refusals.extend(by_provider(&mut plan, snapshot.providers.as_ref()));
     refusals.extend(snapshot.providers.iter().flat_map(|known| queries::unknown(&plan.queries, known)));
+    refusals.extend(snapshot.providers.iter().flat_map(|known| gates::load::unknown(&plan.gates, |name| known.contains_key(name))));
     let checked_at = service.spec.scaling.as_ref().map_or(replicas, |scaling| scaling.max_replicas);
     let at = Plan { replicas: checked_at, ..plan.clone() };
     if let Way::Canary { steps, .. } = &plan.way
@@ -398,9 +410,18 @@ fn plan_of(
             })
             .collect(),
     };
+    let metrics = metrics(spec, refusals);
+    let given = spec.observability.as_ref().and_then(|observability| observability.metrics.as_ref());
+    // Of a wrong reading the spec is told by its metrics.
+    let reading = given.and_then(|given| Reading::of(given).ok()).unwrap_or_default();
+    let (name, namespace) = (service.metadata.name.clone().unwrap_or_default(), service.metadata.namespace.clone().unwrap_or_default());
+    let measured = gates::load::Measured {
+        namespace: &namespace,
+        name: &name,
+        reading: &reading,
+        provider: given.and_then(|given| given.provider.as_deref()),
+    };
     Plan {
-        name: service.metadata.name.clone().unwrap_or_default(),
-        namespace: service.metadata.namespace.clone().unwrap_or_default(),
         uid: service.metadata.uid.clone().unwrap_or_default(),
         revision,
         replicas,
@@ -409,13 +430,15 @@ fn plan_of(
         bake_seconds: rollout.bake_seconds.unwrap_or(bake),
         progress_deadline_seconds: rollout.progress_deadline_seconds.unwrap_or(PROGRESS_DEADLINE_SECONDS),
         queries: queries::planned(spec, service.metadata.namespace.as_deref().unwrap_or_default(), refusals),
-        metrics: metrics(spec, refusals),
-        gates: gates::planned(spec, refusals),
+        metrics,
+        gates: gates::planned(spec, &measured, refusals),
         route: traffic::planned(spec, routing, refusals),
         bake_control_percent: analysis.bake_control_percent.unwrap_or(BAKE_CONTROL_PERCENT),
         settings,
         on_no_evidence: analysis.on_no_evidence.unwrap_or_default(),
         spec: spec.clone(),
+        name,
+        namespace,
     }
 }
 
@@ -429,8 +452,13 @@ fn way(strategy: Option<Strategy>) -> (Way, IntOrPercent) {
                 weight: step.weight,
                 soak_seconds: step.soak_seconds.unwrap_or(CANARY_SOAK_SECONDS),
                 replicas: step.replicas,
+                mirror: None,
             };
-            (Way::Canary { steps: steps.into_iter().map(planned).collect(), chosen }, IntOrPercent::Percent("100%".into()))
+            let soak_seconds = canary.mirror_seconds.unwrap_or(MIRROR_SECONDS);
+            let mirror =
+                canary.mirror_percent.map(|percent| PlannedStep { weight: 0, soak_seconds, replicas: None, mirror: Some(percent) });
+            let steps = mirror.into_iter().chain(steps.into_iter().map(planned)).collect();
+            (Way::Canary { steps, chosen }, IntOrPercent::Percent("100%".into()))
         }
         Some(Strategy::Rolling(rolling)) => {
             let soak_seconds = rolling.soak_seconds.unwrap_or(ROLLING_SOAK_SECONDS);
@@ -599,7 +627,7 @@ mod tests {
         assert_eq!((plan.bake_seconds, plan.progress_deadline_seconds, plan.most_pods()), (60, 600, 3));
         assert_eq!(plan.metrics, None, "without objectives nothing is measured");
         let plan = planned(2, serde_json::json!({"strategy": {"canary": {}}}));
-        let soaks = [5, 10, 25, 50].map(|weight| PlannedStep { weight, soak_seconds: 30, replicas: None });
+        let soaks = [5, 10, 25, 50].map(|weight| PlannedStep { weight, soak_seconds: 30, replicas: None, mirror: None });
         assert_eq!(plan.way, Way::Canary { steps: soaks.to_vec(), chosen: true });
         assert_eq!(plan.most_pods(), 4);
     }

@@ -5,10 +5,10 @@ use jiff::Timestamp;
 use super::Event;
 use super::advance::{Advanced, step_name};
 use super::facts::Facts;
-use super::plan::{Plan, Refusal, Way};
+use super::plan::{Plan, PlannedStep, Refusal, Way};
 use super::snapshot::Snapshot;
 use super::strategy::{Front, Target};
-use super::traffic::Routed;
+use super::traffic::{Routed, features};
 use super::units::{percent, rounded_up};
 use crate::api::status::{
     Condition, ConditionStatus, Effective, Memory, Moment, Phase, ProductionServiceStatus, Progress, Quarantined, RevisionStatus, Stage,
@@ -219,7 +219,12 @@ fn routes(about: &About<'_>) -> Option<(bool, &'static str, String)> {
         Some(Routed { unreported: Some(why), .. }) => (false, "NotReported", why.clone()),
         Some(_) => {
             let who = route.users.as_ref().map_or_else(|| format!("Gateway {}", route.gateway), |users| format!("every parent of {users}"));
-            (true, "RoutesAccepted", format!("{who} works by the route as it stands"))
+            let works = format!("{who} works by the route as it stands");
+            let gateway = format!("{}/{}", route.gateway_namespace.as_ref().unwrap_or(&plan.namespace), route.gateway);
+            match features::unproven(&plan.spec, &gateway, &about.snapshot.around.routing.listed).filter(|_| route.users.is_none()) {
+                Some(why) => (true, "NotProven", format!("{works}; not proven: {why}")),
+                None => (true, "RoutesAccepted", works),
+            }
         }
     })
 }
@@ -298,7 +303,11 @@ fn effective(plan: &Plan) -> Effective {
     let (strategy, steps) = match &plan.way {
         Way::Canary { steps, .. } => {
             let router = if plan.is_weighted() { "by the route's weights: " } else { "" };
-            let each: Vec<_> = steps.iter().map(|step| format!("{}% for {} s", step.weight, step.soak_seconds)).collect();
+            let each = |step: &PlannedStep| match step.mirror {
+                Some(percent) => format!("copies of {percent}% for {} s", step.soak_seconds),
+                None => format!("{}% for {} s", step.weight, step.soak_seconds),
+            };
+            let each: Vec<_> = steps.iter().map(each).collect();
             ("canary", format!("{router}{}", each.join(", ")))
         }
         Way::BlueGreen { soak_seconds, .. } => {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::analysis::convention::Reading;
 use super::analysis::{Counters, Judge, PodSample, PodState, Scrape};
 use super::gates::Neighbour;
+use super::gates::webhook::{Call, Outcome};
 use super::history::HistoryRequest;
 use super::queries::{QueryAnswer, QueryRequest};
 use super::traffic::Routing;
@@ -212,6 +213,10 @@ pub struct Around {
     pub approvals_verified: bool,
     /// The operator may make Jobs, and sees them.
     pub jobs: bool,
+    /// What this process of the operator is called where it sends webhooks; `None`: it has no key to sign them with.
+    pub webhooks: Option<String>,
+    /// Webhooks that this process has sent in this rollout, and what became of them; `None`: under way.
+    pub calls: BTreeMap<String, Option<Outcome>>,
     /// What the pods of failed Jobs said last, by the Job's name; of those whose gates do not say so yet.
     pub last_words: BTreeMap<String, String>,
 }
@@ -267,13 +272,15 @@ pub struct Due {
     pub questions: Vec<QueryRequest>,
     /// Stable's past.
     pub history: Option<HistoryRequest>,
+    /// Webhooks to send.
+    pub calls: Vec<Call>,
 }
 
 impl Due {
     /// Whether nothing is.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
-        self.requests.is_empty() && self.questions.is_empty() && self.history.is_none()
+        self.requests.is_empty() && self.questions.is_empty() && self.history.is_none() && self.calls.is_empty()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::api::analysis::OnNoEvidence;
 use crate::api::gates::{Gate, GateAt};
-use crate::api::rollout::{BlueGreen, Canary, Router, Strategy};
+use crate::api::rollout::{BlueGreen, Canary, Router, Step, Strategy};
 use crate::api::values::IntOrPercent;
 use crate::api::{ProductionServiceSpec, rollout::Rollout};
 
@@ -70,7 +70,8 @@ pub(super) fn shape(spec: &ProductionServiceSpec, replicas: i32, step: i32) -> (
     if let (Some(weight), Some(_)) = (routed_weight(spec, step), canary(spec)) {
         let steps = canary(spec).map_or(0, |canary| weights(&canary).len());
         let least = if surge >= replicas { 2 } else { 1 };
-        let candidate = if index < steps { ((weight * replicas + 99) / 100).max(least).min(replicas) } else { replicas };
+        let copies = canary(spec).and_then(|canary| canary.mirror_percent).filter(|_| index == 0 && weight == 0).unwrap_or(0);
+        let candidate = if index < steps { ((weight.max(copies) * replicas + 99) / 100).max(least).min(replicas) } else { replicas };
         return with(candidate);
     }
     match canary(spec) {
@@ -86,15 +87,17 @@ pub(super) fn shape(spec: &ProductionServiceSpec, replicas: i32, step: i32) -> (
     }
 }
 
-/// Percent of a canary's steps; 5, 10, 25 and 50 where nobody named any.
+/// Percent of a canary's steps; 5, 10, 25 and 50 where nobody named any; before them 0, for copies.
 fn weights(canary: &Canary) -> Vec<i32> {
-    if canary.steps.is_empty() { vec![5, 10, 25, 50] } else { canary.steps.iter().map(|step| step.weight).collect() }
+    let steps = if canary.steps.is_empty() { vec![5, 10, 25, 50] } else { canary.steps.iter().map(|step| step.weight).collect() };
+    canary.mirror_percent.map(|_| 0).into_iter().chain(steps).collect()
 }
 
 /// A step that nobody named, of less than 25 percent, may be left before its time when hardly a request comes: here fewer than one in a second,
 /// twice what the operator leaves out.
 pub(super) fn may_be_left_out(spec: &ProductionServiceSpec, step: i32, requests: u64, seconds: i64) -> bool {
-    let small = canary(spec).filter(|canary| canary.steps.is_empty()).is_some_and(|_| step < 2);
+    let small =
+        canary(spec).filter(|canary| canary.steps.is_empty()).is_some_and(|canary| step < 2 + i32::from(canary.mirror_percent.is_some()));
     small && i64::try_from(requests).is_ok_and(|requests| requests <= seconds.max(30))
 }
 
@@ -114,7 +117,7 @@ pub(super) fn approvals(spec: &ProductionServiceSpec, from: i32, to: i32) -> Vec
 
 /// Gates whose Jobs have to succeed before anybody gets from one step to another.
 pub(super) fn job_gates(spec: &ProductionServiceSpec, from: i32, to: i32) -> Vec<String> {
-    gates(spec, from, to).into_iter().filter(|gate| gate.job.is_some()).map(|gate| gate.name).collect()
+    gates(spec, from, to).into_iter().filter(|gate| gate.job.is_some() || gate.load_test.is_some()).map(|gate| gate.name).collect()
 }
 
 fn gates(spec: &ProductionServiceSpec, from: i32, to: i32) -> Vec<Gate> {
@@ -130,9 +133,11 @@ fn gates(spec: &ProductionServiceSpec, from: i32, to: i32) -> Vec<Gate> {
 /// Seconds of a step's soak.
 pub(super) fn soak_seconds(spec: &ProductionServiceSpec, step: i32) -> i32 {
     match rollout(spec).strategy {
-        Some(Strategy::Canary(canary)) if canary.steps.is_empty() => 30,
         Some(Strategy::Canary(canary)) => {
-            usize::try_from(step).ok().and_then(|step| canary.steps.get(step)).and_then(|step| step.soak_seconds).unwrap_or(60)
+            let mirror = canary.mirror_percent.map(|_| canary.mirror_seconds.unwrap_or(60));
+            let own = |step: &Step| step.soak_seconds.unwrap_or(60);
+            let steps: Vec<i32> = if canary.steps.is_empty() { vec![30; 4] } else { canary.steps.iter().map(own).collect() };
+            usize::try_from(step).ok().and_then(|step| mirror.into_iter().chain(steps).nth(step)).unwrap_or(60)
         }
         Some(Strategy::Rolling(rolling)) => rolling.soak_seconds.unwrap_or(10),
         Some(Strategy::BlueGreen(blue_green)) => blue_green.soak_seconds.unwrap_or(60),

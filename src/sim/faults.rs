@@ -50,8 +50,17 @@ pub fn deal(seed: u64, mode: Mode) -> Result<Scenario, String> {
     if Random::new(seed, 7).happens(0.3) && !service["rollout"]["strategy"]["canary"].is_null() {
         service["rollout"]["strategy"]["canary"]["steps"] = json!([]);
     }
+    if Random::new(seed, 8).happens(0.2) && service["rollout"]["strategy"]["canary"]["router"] == "gatewayApi" {
+        let percent = Random::new(seed, 9).between(1, 101);
+        service["rollout"]["strategy"]["canary"]["mirrorPercent"] = percent.into();
+        service["rollout"]["strategy"]["canary"]["mirrorSeconds"] = 10.into();
+    }
     let canary = &service["rollout"]["strategy"]["canary"];
-    if Random::new(seed, 6).happens(0.3) && canary["router"] == "gatewayApi" && canary["match"].is_null() {
+    if Random::new(seed, 6).happens(0.3)
+        && canary["router"] == "gatewayApi"
+        && canary["match"].is_null()
+        && canary["mirrorPercent"].is_null()
+    {
         service["rollout"]["strategy"]["canary"]["routeRef"] = json!({"name": "public"});
         service["expose"] = Value::Null;
     }
@@ -155,6 +164,13 @@ fn gates(random: &mut Random, service: &mut Value, events: &mut Vec<Value>) -> V
         if random.happens(0.2) {
             jobs[name]["fails"] = "relation does not exist".into();
         }
+    }
+    if random.happens(0.5) {
+        let idempotent = random.happens(0.5);
+        gates.push(json!({
+            "name": "freshness", "at": {"start": {}}, "deadlineSeconds": random.between(60, 200),
+            "webhook": {"url": "https://hooks.example.com/", "idempotent": idempotent},
+        }));
     }
     service["rollout"]["gates"] = gates.into();
     if random.happens(0.3) {

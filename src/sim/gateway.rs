@@ -23,6 +23,8 @@ pub(super) struct Gateway {
     in_force: BTreeMap<String, i64>,
     /// The Service that the requests of testers go to.
     testers: Option<String>,
+    /// The Service that copies of so many percent of the requests go to.
+    mirror: Option<(String, f64)>,
     /// The generation of the route that is in force, and the one that is on its way, with its time.
     seen: Option<i64>,
     coming: Option<(i64, Timestamp)>,
@@ -34,6 +36,11 @@ impl Gateway {
     /// The controller does nothing until then.
     pub(super) const fn stop(&mut self, until: Timestamp) {
         self.stopped = Some(until);
+    }
+
+    /// The Service that copies go to now, and of how many percent of the requests.
+    pub(super) fn mirror(&self) -> Option<&(String, f64)> {
+        self.mirror.as_ref()
     }
 
     /// The Service that the requests of testers go to now, if there is one.
@@ -61,6 +68,9 @@ impl Gateway {
             return;
         }
         (self.coming, self.seen, self.in_force) = (None, Some(generation), weights(body));
+        let mirror = &body["spec"]["rules"][0]["filters"][0]["requestMirror"];
+        let copies = |name: &str| (name.to_owned(), mirror["percent"].as_f64().unwrap_or(100.0));
+        self.mirror = mirror["backendRef"]["name"].as_str().map(copies);
         self.testers = body["spec"]["rules"][1]["backendRefs"][0]["name"].as_str().map(str::to_owned);
         let resolved = self.in_force.keys().all(|name| cluster.objects().contains_key(&ObjectKey::new(Kind::Service, name)));
         cluster.edit(&key, now, |body| {

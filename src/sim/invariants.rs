@@ -142,7 +142,7 @@ impl Auditor {
             (None, Some(begun)) => self.begun(now, begun, new.stable.is_some(), empty),
             (Some(before), Some(after)) if before.id == after.id => {
                 let fresh = new.commands.iter().find(|latched| latched.revision == after.revision && !old.commands.contains(latched));
-                let ordered = before.ordered.or(after.ordered).or(fresh.map(|latched| latched.command));
+                let ordered = fresh.map(|latched| latched.command).or(before.ordered).or(after.ordered);
                 self.moved(now, before, after, ordered, service, workloads);
             }
             (Some(before), Some(after)) => {

@@ -26,6 +26,7 @@ pub mod scenario;
 mod tell;
 mod timeline;
 mod values;
+mod webhooks;
 mod workloads;
 mod world;
 

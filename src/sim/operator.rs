@@ -17,6 +17,7 @@ use super::tell;
 use super::world::World;
 use crate::api::ProductionServiceStatus;
 use crate::decide::analysis::Judge;
+use crate::decide::gates::webhook::Outcome;
 use crate::decide::render::ownership::is_ours;
 use crate::decide::traffic::Routing;
 use crate::decide::{Around, Child, Decision, Due, Kind, Measurements, Record, Snapshot, Write, decide, due};
@@ -41,6 +42,10 @@ pub(super) struct Operator {
     measurements: Measurements,
     /// When each query was asked last.
     queried: BTreeMap<String, Timestamp>,
+    /// Webhooks that it has sent, and what was answered.
+    calls: BTreeMap<String, Option<Outcome>>,
+    /// How often it was started anew: a webhook is ordered in the name of one process.
+    process: u32,
     lags: BTreeMap<Watch, SignedDuration>,
     /// Records that it has read, by uid: they are immutable.
     records: RefCell<BTreeMap<String, Record>>,
@@ -79,12 +84,13 @@ impl Operator {
 
     /// One more, of the same build, that runs only for a while.
     pub(super) fn beside(&self, end: Timestamp) -> Self {
-        Self { ends: Some(end), ..Self::with(self.bug) }
+        Self { ends: Some(end), process: self.process + 1_000, ..Self::with(self.bug) }
     }
 
     /// It stops at once, forgets everything, and is back at `until`.
     pub(super) fn stop(&mut self, until: Timestamp) {
-        *self = Self { down: Some(until), lags: std::mem::take(&mut self.lags), ends: self.ends, ..Self::with(self.bug) };
+        let (lags, process) = (std::mem::take(&mut self.lags), self.process + 1);
+        *self = Self { down: Some(until), lags, ends: self.ends, process, ..Self::with(self.bug) };
     }
 
     /// It will die around one of its next writes.
@@ -148,7 +154,12 @@ impl Operator {
         self.written.retain(|watch, at| *at + self.lags.get(watch).copied().unwrap_or_default() > now);
         world.auditor.round(now);
         let Some(mut snapshot) = self.snapshot(world, true) else { return };
-        let Due { requests, questions, history } = due(&snapshot, now);
+        let Due { requests, questions, history, calls } = due(&snapshot, now);
+        for call in calls {
+            world.active = now;
+            self.calls.insert(call.id.clone(), Some(Outcome::Answered(world.webhook(&call))));
+        }
+        snapshot.around.calls.clone_from(&self.calls);
         if !requests.is_empty() {
             let mut scrape = world.demand.scrape(&requests, &world.workloads, now);
             world.active = now;
@@ -240,6 +251,8 @@ impl Operator {
                 neighbours: world.neighbours(),
                 approvals_verified: true,
                 jobs: true,
+                webhooks: Some(format!("operator-{}", self.process)),
+                calls: self.calls.clone(),
                 last_words: world.workloads.jobs.last_words(&world.cluster),
                 routing: Routing::present(),
             },

@@ -39,6 +39,9 @@ pub struct Scenario {
     /// How the Jobs of gates end, by gate. One that is not named here succeeds after ten seconds.
     #[serde(default)]
     pub jobs: BTreeMap<String, JobEnd>,
+    /// Statuses that webhooks are answered with, by gate, one after another; the last one stays. Default: 200.
+    #[serde(default)]
+    pub webhooks: BTreeMap<String, Vec<u16>>,
     /// Number of nodes, 1 to 100. Default: 3.
     #[serde(default = "three")]
     pub nodes: usize,

@@ -12,6 +12,7 @@ use super::invariants::Auditor;
 use super::jobs::Jobs;
 use super::scenario::{Action, Role, Scenario, Watch};
 use super::timeline::Timeline;
+use super::webhooks::Webhooks;
 use super::workloads::Workloads;
 use crate::api::control::PromoteTo;
 use crate::api::status::Memory;
@@ -33,6 +34,7 @@ pub(super) struct World {
     /// When the operator wrote or measured last.
     pub(super) active: Timestamp,
     /// Other services of the namespace, with the image that is stable there.
+    pub(super) webhooks: Webhooks,
     neighbours: BTreeMap<String, String>,
     /// Pods that take traffic and their percent of it, by revision, as last printed.
     traffic: BTreeMap<String, (usize, f64)>,
@@ -61,6 +63,7 @@ impl World {
             auditor: Auditor::default(),
             active: now,
             neighbours: scenario.neighbours.clone(),
+            webhooks: Webhooks::new(scenario.webhooks.clone()),
             traffic: BTreeMap::new(),
         }
     }

@@ -33,6 +33,7 @@ pub struct Scenario {
     pub objects: Objects,
     kubeconfig: PathBuf,
     serves: &'static [&'static str],
+    arguments: Vec<String>,
     oversight: Oversight,
 }
 
@@ -73,14 +74,22 @@ impl Scenario {
     pub async fn new(namespace: &'static str) -> Self {
         let bed = bed_with_namespace(namespace).await;
         let served = format!("namespaces={{{namespace}}}");
-        let templates = ["rbac-operator", "rbac-lease", "rbac-jobs", "service-account", "admission-operator"];
-        Self::granted(bed, namespace, &["--set", &served, "--set", "jobs=true"], &templates, Box::leak(Box::new([namespace]))).await
+        let templates = ["rbac-operator", "rbac-lease", "rbac-jobs", "rbac-gateways", "service-account", "admission-operator"];
+        Self::granted(
+            bed,
+            namespace,
+            &["--set", &served, "--set", "jobs=true", "--set", "readGateways=true"],
+            &templates,
+            Box::leak(Box::new([namespace])),
+        )
+        .await
     }
 
     /// As `new`, with the chart's defaults: the operator serves every namespace of this bed and watches its nodes. No other operator may run there.
     pub async fn everywhere(bed: &'static Bed, namespace: &'static str) -> Self {
         bed.kubectl(&["create", "namespace", namespace]).await.expect("a namespace");
-        let templates = ["rbac-operator", "rbac-lease", "rbac-nodes", "rbac-jobs", "service-account", "admission-operator"];
+        let templates =
+            ["rbac-operator", "rbac-lease", "rbac-nodes", "rbac-jobs", "rbac-gateways", "service-account", "admission-operator"];
         Self::granted(bed, namespace, &["--set", "jobs=true"], &templates, &[]).await
     }
 
@@ -96,7 +105,13 @@ impl Scenario {
         let kubeconfig = bed.kubeconfig_for_service_account(namespace, namespace).await.expect("a kubeconfig");
         let objects = Objects::of(bed, namespace).await;
         let oversight = Oversight { auditor: recorder(bed).audit(namespace), planted: Mutex::default() };
-        Self { bed, namespace, objects, kubeconfig, serves, oversight }
+        Self { bed, namespace, objects, kubeconfig, serves, arguments: Vec::new(), oversight }
+    }
+
+    /// The operators that start from now on are told this as well.
+    pub fn told(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(ToString::to_string));
+        self
     }
 
     /// Says that what the scenario does next to the operator's objects, behind its back, breaks this rule: the auditor has to see it.
@@ -133,10 +148,11 @@ impl Scenario {
             .arg("run")
             .args(["--kubeconfig", self.kubeconfig.to_str().unwrap()])
             .args(if self.serves.is_empty() { vec!["--watch-nodes"] } else { vec!["--watch-namespaces", self.namespace] })
-            .arg("--jobs")
+            .args(["--jobs", "--read-gateways"])
             // The bed's Gateway, which lives in a namespace of its own as a platform's does.
             .args(["--gateways", "public=gateway/bed"])
             .args(["--metrics-address", &format!("127.0.0.1:{port}"), "--log-level", "info,plimsoll=debug"])
+            .args(&self.arguments)
             .env("POD_NAMESPACE", self.namespace)
             .env("POD_NAME", name)
             .stdin(Stdio::null())

@@ -22,6 +22,7 @@ mod rollouts;
 mod routes;
 mod silence;
 mod steady_state;
+mod webhooks;
 mod world;
 
 use plimsoll_bed::{Bed, Options};

@@ -40,8 +40,13 @@ async fn nothing_is_forbidden_and_no_right_is_unused() {
     assert!(forbidden.is_empty(), "{forbidden:#?}");
     let asked: BTreeSet<Right> = ours.iter().flat_map(rights_of).collect();
     let granted = granted(
-        &harness::chart(bed, NAME, &["--set", "jobs=true"], &["rbac-operator", "rbac-lease", "rbac-nodes", "rbac-jobs", "rbac-users"])
-            .await,
+        &harness::chart(
+            bed,
+            NAME,
+            &["--set", "jobs=true"],
+            &["rbac-operator", "rbac-lease", "rbac-nodes", "rbac-jobs", "rbac-gateways", "rbac-users"],
+        )
+        .await,
     );
     assert!(granted.len() > 30, "too few rights to be the chart's: {granted:?}");
     assert!(granted.iter().all(|(verb, what)| verb != "*" && !what.contains('*') && verb != "deletecollection"), "{granted:?}");
@@ -160,11 +165,12 @@ async fn routes(world: &World) {
     let mut routed = spec("1");
     routed.as_object_mut().unwrap().remove("config");
     routed["expose"] = json!({"gateway": {"name": "public"}, "hostnames": ["rights.example.com"]});
+    routed["expose"]["timeoutSeconds"] = 5.into();
     routed["rollout"]["strategy"]["canary"]["router"] = "gatewayApi".into();
     settled(world, "routed", &routed).await;
     routed["image"] = "example.test/shop:2".into();
     settled(world, "routed", &routed).await;
-    world.patch("routed", &json!({"spec": {"expose": {"protocol": "grpc"}}})).await;
+    world.patch("routed", &json!({"spec": {"expose": {"protocol": "grpc", "timeoutSeconds": null}}})).await;
     world.until("httproute", "routed", "was taken away", is_gone).await;
     world.until("grpcroute", "routed", "was made", Value::is_object).await;
     world.patch("routed", &json!({"spec": {"expose": {"hostnames": ["grpc.example.com"]}}})).await;

@@ -33,10 +33,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- else if not .Values.namespaces }}true{{ end -}}
 {{- end -}}
 
+{{- /* "true" or nothing. */ -}}
+{{- define "plimsoll.readGateways" -}}
+{{- if kindIs "bool" .Values.readGateways }}{{ if .Values.readGateways }}true{{ end }}
+{{- else if not .Values.namespaces }}true{{ end -}}
+{{- end -}}
+
 {{- define "plimsoll.subject" -}}
 - kind: ServiceAccount
   name: {{ include "plimsoll.fullname" . }}
   namespace: {{ .Release.Namespace | quote }}
+{{- end -}}
+
+{{/* What the operator is told of webhooks. */}}
+{{- define "plimsoll.webhooks" -}}
+{{- $told := dict "keyFile" "/etc/plimsoll/webhooks-key/key" "plainHosts" .Values.webhooks.plainHosts "privateRanges" .Values.webhooks.privateRanges -}}
+{{- with .Values.webhooks.caFile }}{{ $told = set $told "caFile" . }}{{ end -}}
+{{- toYaml $told -}}
 {{- end -}}
 
 {{/* Gateways as the operator's command line takes them: name=namespace/gateway, separated by commas. */}}

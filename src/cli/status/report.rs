@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::why::{Why, why};
 use crate::api::ProductionService;
-use crate::api::gates::{GateState, GateStatus};
+use crate::api::gate_status::{GateState, GateStatus};
 use crate::api::status::{
     Condition, ConditionStatus, Memory, Moment, ObjectiveReport, Outcome, Phase, ProductionServiceStatus, Progress, Quarantined,
     RevisionStatus, Stage,

@@ -35,7 +35,12 @@ pub fn look(input: &Input<'_>, progress: &Progress, memory: &Memory, judgement: 
         reached: match progress.stage {
             Stage::Gated => false,
             Stage::Starting => deployed && ready >= plan.replicas,
-            _ if shifts => candidate_ready && shares::is_asked(plan, progress) && shares::in_force(progress, facts),
+            _ if shifts => {
+                candidate_ready
+                    && shares::is_asked(plan, progress)
+                    && shares::in_force(progress, facts)
+                    && shares::copies(plan, progress, facts)
+            }
             _ => candidate_ready && stable_ready >= shape.stable,
         },
         late,

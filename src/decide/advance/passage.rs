@@ -10,6 +10,7 @@ use crate::decide::strategy::canary::Seen;
 #[must_use]
 pub fn pass(input: &Input<'_>, progress: &mut Progress, seen: &mut Seen, state: &mut Advanced) -> Passage {
     let Some(to) = next_step(input.plan, progress, seen) else { return Passage::default() };
+    gates::load::observe(input.plan, progress, &input.measurements.answers);
     gates::record_approvals(input.snapshot.service.spec.control.as_ref(), input.snapshot, progress, input.now);
     let through = progress.stage == Stage::Gated || progress.ordered.is_some() || seen.left_out || (seen.passed && !seen.empty);
     let wants = through && !seen.held && seen.cause.is_none();

@@ -14,13 +14,21 @@ use crate::decide::strategy::shares;
 use crate::decide::strategy::target::HELP_SECONDS;
 use crate::decide::traffic::gateway_api;
 
-/// A step's name for people: `step 1/3`, `preview`, or `full`.
+/// A step's name for people: `step 1/3`, `preview`, `mirror`, or `full`.
 #[must_use]
 pub fn step_name(plan: &Plan, step: i32) -> String {
     if plan.switches() && step < plan.steps() {
         return "preview".to_owned();
     }
-    if step >= plan.steps() { "full".to_owned() } else { format!("step {}/{}", step + 1, plan.steps()) }
+    if plan.mirror(step).is_some() {
+        return "mirror".to_owned();
+    }
+    if step >= plan.steps() {
+        return "full".to_owned();
+    }
+    // The step that is made of copies has a name of its own.
+    let mirrors = i32::from(plan.mirror(0).is_some());
+    format!("step {}/{}", step + 1 - mirrors, plan.steps() - mirrors)
 }
 
 /// What is waited for.
@@ -101,6 +109,10 @@ pub fn watching(plan: &Plan, progress: &Progress, full: bool) -> String {
             format!("preview: {pods} pods of {revision} behind Service {preview}, no user meets them; watched for {soak} s")
         };
     }
+    if let Some(percent) = plan.mirror(progress.step).filter(|_| !full) {
+        let (soak, revision) = (plan.soak_seconds(progress.step), &progress.revision);
+        return format!("mirror: {revision} gets copies of {percent}% of the requests, nobody gets its answers; watched for {soak} s");
+    }
     if plan.shifts_weights() {
         let part = format!("{}% of the requests go to {}", progress.weight.unwrap_or(0), progress.revision);
         return if full {
@@ -120,6 +132,9 @@ pub fn watching(plan: &Plan, progress: &Progress, full: bool) -> String {
 /// What the router was asked for.
 #[must_use]
 pub fn asked(plan: &Plan, progress: &Progress) -> String {
+    if let Some(percent) = plan.mirror(plan.step_of(progress)) {
+        return format!("mirror: {} is asked to send copies of {percent}% of the requests to {}", route_name(plan), progress.revision);
+    }
     let (name, percent) = (step_name(plan, plan.step_of(progress)), progress.weight.unwrap_or(0));
     format!("{name}: {} is asked to give {} {percent}% of the requests", route_name(plan), progress.revision)
 }

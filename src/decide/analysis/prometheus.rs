@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::convention::{Counters, Page, Reading};
 pub use answer::{Answer, Element, NotAnswer, Value, range, single};
-pub use query::{buckets, counts, pods_called};
+pub use query::{buckets, counts, peak, pods_called};
 
 /// What Prometheus knows of one pod.
 #[derive(Clone, Debug, PartialEq)]

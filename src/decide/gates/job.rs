@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{About, Standing};
-use crate::api::gates::{GateState, GateStatus, JobGate, JobOrder};
+use crate::api::gate_status::{GateState, GateStatus, JobOrder};
+use crate::api::gates::JobGate;
 use crate::api::status::Progress;
 use crate::decide::plan::Plan;
 use crate::decide::revision::digest;

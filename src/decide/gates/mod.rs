@@ -10,6 +10,8 @@
 mod dependency;
 mod hours;
 pub mod job;
+pub mod load;
+pub mod webhook;
 
 use std::collections::BTreeSet;
 
@@ -17,13 +19,15 @@ use jiff::{Timestamp, ToSpan as _};
 
 pub use dependency::Neighbour;
 pub use hours::{Closed, Hours};
+use load::{Measured, PlannedLoad};
 
 use super::Event;
 use super::plan::{Plan, Refusal};
 use super::snapshot::Snapshot;
 use crate::api::ProductionServiceSpec;
 use crate::api::control::Control;
-use crate::api::gates::{Approval, ApprovalGate, Gate, GateAt, GateState, GateStatus, JobGate, OnDeadline};
+use crate::api::gate_status::{Approval, GateState, GateStatus};
+use crate::api::gates::{ApprovalGate, Gate, GateAt, JobGate, OnDeadline, WebhookGate};
 use crate::api::status::{Moment, Progress, Stage};
 
 /// Seconds that a gate may wait where the spec does not say.
@@ -44,7 +48,7 @@ impl Gates {
     /// Whether there is a gate that makes a Job.
     #[must_use]
     pub fn have_jobs(&self) -> bool {
-        self.gates.iter().any(|gate| matches!(gate.kind, GateKind::Job(_)))
+        self.gates.iter().any(|gate| matches!(gate.kind, GateKind::Job(_) | GateKind::LoadTest(_)))
     }
 
     /// What the Job of a gate shall be.
@@ -52,6 +56,7 @@ impl Gates {
     pub fn job(&self, name: &str) -> Option<&JobGate> {
         self.gates.iter().find(|gate| gate.name == name).and_then(|gate| match &gate.kind {
             GateKind::Job(job) => Some(&**job),
+            GateKind::LoadTest(load) => Some(&load.job),
             _ => None,
         })
     }
@@ -89,6 +94,10 @@ pub enum GateKind {
     },
     /// A Job that succeeds.
     Job(Box<JobGate>),
+    /// One that is told how much load to make.
+    LoadTest(Box<PlannedLoad>),
+    /// Another system's word.
+    Webhook(WebhookGate),
 }
 
 /// How a gate stands at this moment.
@@ -120,7 +129,7 @@ pub struct Passage {
 }
 
 /// The gates of a spec, with what is wrong with them.
-pub fn planned(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Gates {
+pub fn planned(spec: &ProductionServiceSpec, of: &Measured<'_>, refusals: &mut Vec<Refusal>) -> Gates {
     let dependencies = spec.depends_on.iter().map(|dependency| PlannedGate {
         name: format!("dependsOn/{}", dependency.service),
         at: GateAt::Start(crate::api::gates::Place {}),
@@ -129,13 +138,19 @@ pub fn planned(spec: &ProductionServiceSpec, refusals: &mut Vec<Refusal>) -> Gat
         on_deadline: OnDeadline::RollBack,
     });
     let rollout = spec.rollout.clone().unwrap_or_default();
-    let gates = dependencies.chain(rollout.gates.iter().filter_map(planned_gate)).collect();
+    let mut gates: Vec<PlannedGate> = dependencies.collect();
+    gates.extend(rollout.gates.iter().enumerate().filter_map(|(index, gate)| planned_gate(gate, index, of, refusals)));
     Gates { gates, hours: hours::planned(&rollout.windows, &rollout.freezes, refusals) }
 }
 
-fn planned_gate(gate: &Gate) -> Option<PlannedGate> {
-    let approval = |approval: &ApprovalGate| GateKind::Approval { count: approval.count.unwrap_or(1) };
-    let kind = gate.approval.as_ref().map(approval).or_else(|| gate.job.clone().map(|job| GateKind::Job(Box::new(job))))?;
+fn planned_gate(gate: &Gate, index: usize, of: &Measured<'_>, refusals: &mut Vec<Refusal>) -> Option<PlannedGate> {
+    let kind = match gate {
+        Gate { approval: Some(ApprovalGate { count }), .. } => GateKind::Approval { count: count.unwrap_or(1) },
+        Gate { job: Some(job), .. } => GateKind::Job(Box::new(job.clone())),
+        Gate { load_test: Some(load), .. } => GateKind::LoadTest(Box::new(load::planned(load, index, of, refusals))),
+        Gate { webhook: Some(webhook), .. } => GateKind::Webhook(webhook.clone()),
+        _ => return None,
+    };
     Some(PlannedGate {
         name: gate.name.clone(),
         at: gate.at,
@@ -198,6 +213,8 @@ pub fn pass(plan: &Plan, snapshot: &Snapshot, progress: &mut Progress, to: i32, 
                 deadline: Moment(deadline),
                 message: String::new(),
                 job: None,
+                load: None,
+                webhook: None,
             });
             passage.events.push(Event::normal("GateReached", format!("{} is at gate {}", progress.revision, gate.name)));
         }
@@ -233,6 +250,8 @@ fn look(about: &About<'_>, gate: &PlannedGate, progress: &mut Progress, passage:
             GateKind::Approval { count } => approval(gate, *count, progress),
             GateKind::Dependency { service, at_least } => dependency::standing(service, at_least.as_deref(), snapshot),
             GateKind::Job(job) => job::standing(about, progress, job, &mut status),
+            GateKind::LoadTest(load) => load::standing(about, progress, load, &mut status),
+            GateKind::Webhook(webhook) => webhook::standing(about, progress, webhook, &mut status, &mut passage.wakes),
         };
         (status.state, status.message) = match standing {
             Standing::Open(why) => {

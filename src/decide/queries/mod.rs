@@ -264,7 +264,8 @@ fn shortened(recent: &str) -> String {
 }
 
 /// A number for people: four digits that count.
-fn number(value: f64) -> String {
+#[must_use]
+pub fn number(value: f64) -> String {
     let rounded = if value == 0.0 {
         0.0
     } else {

@@ -57,7 +57,12 @@ fn container_of(gate: &JobGate, ordered: &OrderedJob, app: &Value) -> Value {
     container["args"] = json!(gate.args);
     let mut env = app["env"].as_array().cloned().unwrap_or_default();
     let told = [("PLIMSOLL_ROLLOUT", &ordered.rollout), ("PLIMSOLL_REVISION", &ordered.revision)];
-    let own = told.map(|(name, value)| json!({"name": name, "value": value})).into_iter().chain(gate.env.iter().map(container::env_var));
+    let load = ordered.target.iter().map(|target| ("PLIMSOLL_TARGET_RATE", target));
+    let own = told
+        .into_iter()
+        .chain(load)
+        .map(|(name, value)| json!({"name": name, "value": value}))
+        .chain(gate.env.iter().map(container::env_var));
     for variable in own {
         env.retain(|other| other["name"] != variable["name"]);
         env.push(variable);

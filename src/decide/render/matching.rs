@@ -49,12 +49,14 @@ fn fields(rendered: &Map<String, Value>, live: &Map<String, Value>, whole: bool)
         })
 }
 
-/// Lists of a pod or container that were not rendered and make other code run, or the same code otherwise.
+/// What was not rendered in a pod or container and makes other code run, or the same code otherwise; and in a route's rule, that requests fare otherwise.
 fn unasked(rendered: &Map<String, Value>, live: &Map<String, Value>) -> impl Iterator<Item = &'static str> {
     let lists: &[&str] = if rendered.contains_key("containers") {
         &["initContainers"]
     } else if rendered.contains_key("image") && rendered.contains_key("name") {
         &["command", "args", "env", "envFrom", "volumeMounts"]
+    } else if rendered.contains_key("backendRefs") {
+        &["filters", "retry", "sessionPersistence", "timeouts"]
     } else {
         &[]
     };

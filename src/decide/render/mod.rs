@@ -106,7 +106,7 @@ pub fn all(plan: &Plan, snapshot: &Snapshot, target: &Target) -> BTreeMap<Object
         };
     }
     if let Some(route) = plan.route.as_ref().filter(|route| route.known && route.users.is_none()) {
-        let (key, body) = gateway_api::route(plan, route, &target.weights, target.matched.as_deref());
+        let (key, body) = gateway_api::route(plan, route, target);
         wanted.insert(key, body);
     }
     if let Some(scaling) = &plan.spec.scaling {

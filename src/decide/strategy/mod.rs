@@ -30,6 +30,8 @@ pub struct Target {
     pub weights: BTreeMap<String, i32>,
     /// The revision that a router shall give the requests of testers, whatever its weight.
     pub matched: Option<String>,
+    /// The revision that gets copies of requests, and of how many percent.
+    pub mirrored: Option<(String, i32)>,
     /// Revisions that have a Service of their own, which a router names.
     pub services: BTreeSet<String>,
     /// The revision that the preview Service selects, if there is one.
@@ -53,6 +55,8 @@ pub struct OrderedJob {
     pub revision: String,
     /// The rollout that it belongs to.
     pub rollout: String,
+    /// Requests per second that it shall send, of a load test.
+    pub target: Option<String>,
 }
 
 /// What the front Service selects.

@@ -85,7 +85,9 @@ pub fn next_weight(plan: &Plan, progress: &Progress, facts: &Facts) -> Option<i3
         before
     };
     // Downwards only by an edited strategy: to the step's own weight, at once.
-    (next > before || next < before && next == asked).then_some(next)
+    // Weight 0 is asked for as well: copies of requests come with it.
+    let first = progress.weight.is_none() && next == asked && pods >= plan.shape(plan.step_of(progress)).candidate;
+    (next > before || next < before && next == asked || first).then_some(next)
 }
 
 /// The router was asked for the weight of this very step.
@@ -135,6 +137,21 @@ pub fn matched(plan: &Plan, progress: &Progress, facts: &Facts) -> Option<String
     let forward = matches!(progress.stage, Stage::Shifting | Stage::Soaking | Stage::Baking) && progress.cause.is_none();
     let asked = plan.route.as_ref().is_some_and(|route| !route.matches.is_empty());
     (forward && asked && facts.reachable(&progress.revision) > 0).then(|| progress.revision.clone())
+}
+
+/// The candidate that gets copies of requests, and of how many percent: in the step that is made of them.
+#[must_use]
+pub fn mirrored(plan: &Plan, progress: &Progress, facts: &Facts) -> Option<(String, i32)> {
+    let forward = matches!(progress.stage, Stage::Shifting | Stage::Soaking) && progress.cause.is_none() && progress.weight == Some(0);
+    let percent = plan.mirror(progress.step).filter(|_| forward && plan.shifts_weights())?;
+    (facts.reachable(&progress.revision) > 0).then(|| (progress.revision.clone(), percent))
+}
+
+/// In a step that is made of copies the route is seen to send them.
+#[must_use]
+pub fn copies(plan: &Plan, progress: &Progress, facts: &Facts) -> bool {
+    let mirrored = facts.route.as_ref().and_then(|route| route.mirrored.as_ref());
+    plan.mirror(progress.step).is_none() || mirrored == Some(&progress.revision)
 }
 
 /// Revisions whose own Service has to be: whoever gets a weight, or is still named in the route.

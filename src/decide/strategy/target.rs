@@ -6,7 +6,7 @@
 use jiff::{Timestamp, ToSpan as _};
 
 use super::{Front, OrderedJob, Target, shares};
-use crate::api::gates::GateState;
+use crate::api::gate_status::GateState;
 use crate::api::status::{CauseReason, Memory, Progress, Quarantined, Stage};
 use crate::decide::facts::{Deployed, Facts};
 use crate::decide::plan::Plan;
@@ -33,6 +33,7 @@ pub fn target(plan: &Plan, memory: &Memory, quarantined: &[Quarantined], facts: 
         target.weights.clear();
     }
     target.matched = memory.progress.as_ref().and_then(|progress| shares::matched(plan, progress, facts));
+    target.mirrored = memory.progress.as_ref().and_then(|progress| shares::mirrored(plan, progress, facts));
     target.services = shares::served(&target.weights, plan, memory, facts);
     target.stable.clone_from(&memory.stable);
     for revision in &memory.history {
@@ -52,11 +53,12 @@ pub fn target(plan: &Plan, memory: &Memory, quarantined: &[Quarantined], facts: 
 fn ordered_jobs(progress: &Progress) -> Vec<OrderedJob> {
     let forward = matches!(progress.stage, Stage::Gated | Stage::Shifting | Stage::Soaking) && progress.cause.is_none();
     let waiting = progress.gates.iter().filter(|gate| forward && gate.state == GateState::Waiting);
-    let ordered = waiting.filter_map(|gate| Some((&gate.name, gate.job.as_ref().filter(|job| job.uid.is_none())?)));
+    let ordered = waiting.filter_map(|gate| Some((gate, gate.job.as_ref().filter(|job| job.uid.is_none())?)));
     ordered
         .map(|(gate, job)| OrderedJob {
             name: job.name.clone(),
-            gate: gate.clone(),
+            gate: gate.name.clone(),
+            target: gate.load.as_ref().and_then(|load| load.target.clone()),
             revision: progress.revision.clone(),
             rollout: progress.id.clone(),
         })

@@ -9,13 +9,18 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{RoutePlan, Routed};
+use crate::api::ProductionServiceSpec;
 use crate::api::expose::RouteProtocol;
-use crate::api::rollout::{Named, RequestMatch};
+use crate::api::resilience::Retries;
+use crate::api::rollout::{Named, RequestMatch, Stickiness, Strategy};
 use crate::decide::plan::Plan;
 use crate::decide::render::ownership::{Owner, revision_name};
 use crate::decide::snapshot::{Kind, ObjectKey};
+use crate::decide::strategy::Target;
 
 const GROUP: &str = "gateway.networking.k8s.io";
+/// Answers of a proxy or an app that is not there.
+const GATEWAY_ERRORS: [i32; 3] = [502, 503, 504];
 
 /// The kind of the route.
 #[must_use]
@@ -26,9 +31,11 @@ pub const fn kind(protocol: RouteProtocol) -> Kind {
     }
 }
 
-/// The route that gives each revision its percent of the requests, and `matched` those that match; without weights, everything to the front Service.
+/// The route that gives each revision its percent of the requests, `matched` those that match, and `mirrored` copies; without weights, everything to the
+/// front Service.
 #[must_use]
-pub fn route(plan: &Plan, route: &RoutePlan, weights: &BTreeMap<String, i32>, matched: Option<&str>) -> (ObjectKey, Value) {
+pub fn route(plan: &Plan, route: &RoutePlan, target: &Target) -> (ObjectKey, Value) {
+    let (weights, matched) = (&target.weights, target.matched.as_deref());
     let backend = |name: &str, weight: i32| json!({"group": "", "kind": "Service", "name": name, "port": route.port, "weight": weight});
     let backends: Vec<Value> = if weights.is_empty() {
         vec![backend(&plan.name, 1)]
@@ -36,14 +43,27 @@ pub fn route(plan: &Plan, route: &RoutePlan, weights: &BTreeMap<String, i32>, ma
         weights.iter().map(|(revision, weight)| backend(&revision_name(&plan.name, revision), *weight)).collect()
     };
     let expose = plan.spec.expose.as_ref();
-    let timeouts = expose.and_then(|expose| expose.timeout_seconds).map(|seconds| json!({"request": format!("{seconds}s")}));
+    let timeouts = timeouts(&plan.spec);
+    let retry = retries(&plan.spec).map(retry);
+    let persistence = stickiness(&plan.spec).filter(|_| !weights.is_empty()).map(persistence);
+    let mirror = target.mirrored.as_ref().map(|(revision, percent)| {
+        let backend = json!({"group": "", "kind": "Service", "name": revision_name(&plan.name, revision), "port": route.port});
+        let mut mirror = json!({"backendRef": backend});
+        // All of them need no percent, which fewer Gateways know.
+        if *percent < 100 {
+            mirror["percent"] = (*percent).into();
+        }
+        json!([{"type": "RequestMirror", "requestMirror": mirror}])
+    });
     let rule = |matches: Vec<Value>, backends: Vec<Value>| {
         let mut rule = json!({"backendRefs": backends});
         if !matches.is_empty() {
             rule["matches"] = matches.into();
         }
-        if let Some(timeouts) = &timeouts {
-            rule["timeouts"] = timeouts.clone();
+        for (field, value) in [("timeouts", &timeouts), ("retry", &retry), ("sessionPersistence", &persistence)] {
+            if let Some(value) = value {
+                rule[field] = value.clone();
+            }
         }
         rule
     };
@@ -58,7 +78,11 @@ pub fn route(plan: &Plan, route: &RoutePlan, weights: &BTreeMap<String, i32>, ma
         let requests = paths.iter().flat_map(|path| route.matches.iter().map(|request| also(path, request))).collect();
         rule(requests, vec![backend(&revision_name(&plan.name, revision), 1)])
     });
-    let rules: Vec<Value> = std::iter::once(rule(paths.clone(), backends)).chain(of_testers).collect();
+    let mut main = rule(paths.clone(), backends);
+    if let Some(mirror) = mirror {
+        main["filters"] = mirror;
+    }
+    let rules: Vec<Value> = std::iter::once(main).chain(of_testers).collect();
     let mut parent = json!({"group": GROUP, "kind": "Gateway", "name": route.gateway});
     if let Some(namespace) = &route.gateway_namespace {
         parent["namespace"] = namespace.clone().into();
@@ -73,6 +97,45 @@ pub fn route(plan: &Plan, route: &RoutePlan, weights: &BTreeMap<String, i32>, ma
     let key = ObjectKey::new(kind(route.protocol), &plan.name);
     let body = Owner::of(plan).object(&key, None, json!({"spec": spec}));
     (key, body)
+}
+
+/// Retries of a spec that has an `HTTPRoute`.
+pub(super) fn retries(spec: &ProductionServiceSpec) -> Option<&Retries> {
+    spec.resilience.as_ref()?.retries.as_ref().filter(|_| spec.expose.is_some())
+}
+
+/// Stickiness of a canary that a router divides.
+pub(super) fn stickiness(spec: &ProductionServiceSpec) -> Option<&Stickiness> {
+    let Some(Strategy::Canary(canary)) = &spec.rollout.as_ref()?.strategy else { return None };
+    canary.stickiness.as_ref().filter(|_| spec.expose.is_some())
+}
+
+fn timeouts(spec: &ProductionServiceSpec) -> Option<Value> {
+    let seconds = |seconds: i32| json!(format!("{seconds}s"));
+    let request = spec.expose.as_ref().and_then(|expose| expose.timeout_seconds).map(|limit| ("request", seconds(limit)));
+    let each = retries(spec).and_then(|retries| retries.per_try_timeout_seconds).map(|limit| ("backendRequest", seconds(limit)));
+    let both: serde_json::Map<String, Value> = request.into_iter().chain(each).map(|(name, value)| (name.to_owned(), value)).collect();
+    (!both.is_empty()).then_some(Value::Object(both))
+}
+
+fn retry(retries: &Retries) -> Value {
+    let codes = if retries.codes.is_empty() { GATEWAY_ERRORS.to_vec() } else { retries.codes.clone() };
+    let mut retry = json!({"attempts": retries.attempts, "codes": codes});
+    if let Some(pause) = retries.backoff_milliseconds {
+        retry["backoff"] = format!("{pause}ms").into();
+    }
+    retry
+}
+
+fn persistence(stickiness: &Stickiness) -> Value {
+    match stickiness.max_age_seconds {
+        None => json!({"type": "Cookie", "cookie": {"name": stickiness.cookie, "lifetimeType": "Session"}}),
+        Some(seconds) => json!({
+            "type": "Cookie",
+            "cookie": {"name": stickiness.cookie, "lifetimeType": "Permanent"},
+            "absoluteTimeout": format!("{}h{}m{}s", seconds / 3600, seconds / 60 % 60, seconds % 60),
+        }),
+    }
 }
 
 fn by_path(path: &str) -> Value {
@@ -97,7 +160,13 @@ fn also(path: &Value, request: &RequestMatch) -> Value {
 #[must_use]
 pub fn observed(service: &str, body: &Value) -> Routed {
     let matched = rules(body, true).find_map(|rule| revision(service, &rule["backendRefs"][0]));
-    Routed { weights: weights(service, body), matched: matched.map(str::to_owned), unreported: unreported(body) }
+    let mirrored = rules(body, false).find_map(|rule| revision(service, &rule["filters"][0]["requestMirror"]["backendRef"]));
+    Routed {
+        weights: weights(service, body),
+        matched: matched.map(str::to_owned),
+        mirrored: mirrored.map(str::to_owned),
+        unreported: unreported(body),
+    }
 }
 
 /// Rules for requests that carry something of their own, or those for all others.
@@ -219,7 +288,8 @@ mod tests {
                 "expose": {"gateway": {"name": "public"}, "rules": [{"path": "/v1"}, {"path": "/v2"}]}});
             let service = crate::api::ProductionService::new("shop", serde_json::from_value(service).unwrap());
             let plan = crate::decide::plan::of_service(&service);
-            let (_, body) = route(&plan, plan.route.as_ref().unwrap(), &weights, Some("b"));
+            let target = Target { weights: weights.clone(), matched: Some("b".into()), ..Target::default() };
+            let (_, body) = route(&plan, plan.route.as_ref().unwrap(), &target);
             assert_eq!(observed("shop", &body).weights, weights);
         }
         let mut body = live(&json!([]));

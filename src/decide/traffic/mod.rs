@@ -4,10 +4,13 @@
 //! from here. With one, the front Service belongs to stable, each revision has a Service of its own, and only weights move. A weight counts
 //! as moved when the router *reports* it, never when it was written.
 
+pub mod features;
 pub mod gateway_api;
 pub mod users_route;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use features::Listed;
 
 use super::plan::Refusal;
 use super::snapshot::{Kind, ObjectKey};
@@ -52,6 +55,10 @@ pub struct Routing {
     pub known: bool,
     /// Gateways that services of every namespace may name: name → (namespace, name).
     pub gateways: BTreeMap<String, (String, String)>,
+    /// Fields that a rule of a route has in this cluster; `None`: nobody has looked.
+    pub fields: Option<BTreeSet<String>>,
+    /// What the classes of Gateways list, of those that a service asks more of than every Gateway has.
+    pub listed: Listed,
 }
 
 impl Routing {
@@ -69,6 +76,7 @@ pub fn planned(spec: &ProductionServiceSpec, routing: &Routing, refusals: &mut V
         return users_plan(spec, reference, routing);
     }
     let expose = spec.expose.as_ref()?;
+    features::refused(spec, routing, refusals);
     let port = port(spec, expose.port.as_deref(), refusals)?;
     let told = routing.gateways.get(&expose.gateway.name).cloned();
     let (gateway_namespace, gateway) = told.map_or((None, expose.gateway.name.clone()), |(namespace, name)| (Some(namespace), name));
@@ -149,6 +157,8 @@ pub struct Routed {
     pub weights: BTreeMap<String, i32>,
     /// The revision that gets matched requests whatever its weight.
     pub matched: Option<String>,
+    /// The revision that gets copies of requests.
+    pub mirrored: Option<String>,
     /// Why it is not certain that every Gateway of the route works by these weights; `None`: each has reported it.
     pub unreported: Option<String>,
 }

@@ -117,7 +117,7 @@ pub fn observed(service: &str, key: &ObjectKey, body: &Value, selected: Option<&
         )),
         None => unreported(body),
     };
-    Routed { weights, matched: None, unreported }
+    Routed { weights, matched: None, mirrored: None, unreported }
 }
 
 fn least(one: &BTreeMap<String, i32>, other: &BTreeMap<String, i32>) -> BTreeMap<String, i32> {

@@ -8,7 +8,9 @@ use serde_json::Value;
 use super::Auditor;
 use super::capacity::describe;
 use crate::api::ProductionServiceSpec;
+use crate::api::gates::Gate;
 use crate::api::status::Progress;
+use crate::decide::gates::webhook::Call;
 use crate::decide::{Kind, Write};
 use crate::sim::cluster::Cluster;
 use crate::sim::expectations as expected;
@@ -35,6 +37,21 @@ impl Auditor {
         }
         if body["spec"]["template"]["metadata"]["labels"]["plimsoll.dev/service"] != Value::Null {
             self.violated(now, "2 only pods that serve are selected", describe(write));
+        }
+    }
+
+    /// A webhook was sent: as status orders it, and once, unless it may be asked twice.
+    pub(in crate::sim) fn called(&mut self, now: Timestamp, call: &Call, gate: &str, times: usize, cluster: &Cluster) {
+        let service = cluster.service();
+        let memory = service.and_then(|service| service.status.as_ref()?.rollout.as_ref());
+        let gates = memory.and_then(|memory| memory.progress.as_ref()).map(|progress| progress.gates.as_slice()).unwrap_or_default();
+        if !gates.iter().any(|gate| gate.webhook.as_ref().is_some_and(|order| order.key == call.key)) {
+            self.violated(now, "4 no effect without a persisted decision", format!("webhook of gate {gate}"));
+        }
+        let gates = service.and_then(|service| service.spec.rollout.as_ref()).map(|rollout| rollout.gates.as_slice()).unwrap_or_default();
+        let twice = |spec: &Gate| spec.name == gate && spec.webhook.as_ref().is_some_and(|webhook| webhook.idempotent == Some(true));
+        if times > 1 && !gates.iter().any(twice) {
+            self.violated(now, "4 at most once", format!("webhook of gate {gate} for the time {times}"));
         }
     }
 

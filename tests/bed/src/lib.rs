@@ -13,7 +13,7 @@
 pub mod audit;
 mod bed;
 pub mod build;
-mod certificates;
+pub mod certificates;
 mod cleanup;
 mod control_plane;
 mod definitions;

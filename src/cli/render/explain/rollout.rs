@@ -26,6 +26,15 @@ pub(super) fn rollout(rows: &mut Rows, plan: &Plan) {
                 rows.given("rollout.strategy.canary.routeRef", users.to_string(), true, &why);
             }
             for (index, step) in (0..).zip(steps) {
+                if let Some(percent) = step.mirror {
+                    let why = format!(
+                        "copies to {} pods, before any user meets them, for {}",
+                        plan.shape(index).candidate,
+                        seconds(step.soak_seconds)
+                    );
+                    rows.given("rollout.strategy.canary.mirrorPercent", format!("{percent}%"), true, &why);
+                    continue;
+                }
                 let shape = plan.shape(index);
                 let name = format!("rollout.steps[{index}]");
                 let pods = shape.candidate + shape.stable;

@@ -8,6 +8,9 @@ use crate::api::objective::{Custom, Failures, Metrics};
 /// Statuses from here on are failures of their own kind: no `failureStatus` takes them away.
 pub(super) const FAILED: u16 = 1000;
 
+/// The label by which a service's own requests are known, and what its value begins with; `None`: all are.
+pub type Own = Option<(&'static str, &'static [&'static str])>;
+
 /// How a page is to be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reading {
@@ -44,6 +47,16 @@ impl Reading {
                 [Some(requests), failures, buckets.as_ref()].into_iter().flatten().cloned().collect()
             }
             None => rules::counters(Source::of(self.convention)),
+        }
+    }
+
+    /// Names of the series that count requests, the most specific first, with the label by which the service's own are known and the beginnings of its
+    /// value. Native histograms are not among them.
+    #[must_use]
+    pub fn requests(&self) -> Vec<(String, Own)> {
+        match &self.custom {
+            Some(names) => vec![(names.requests.clone(), None)],
+            None => Source::of(self.convention).iter().flat_map(|source| rules::requests(*source)).collect(),
         }
     }
 

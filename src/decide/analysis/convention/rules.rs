@@ -118,6 +118,12 @@ pub fn counters(sources: &[Source]) -> Vec<String> {
     counters.map(ToString::to_string).chain(counts).chain(histograms(sources)).collect()
 }
 
+/// Names of the series that count a source's requests, with what marks the service's own.
+pub fn requests(source: Source) -> Vec<(String, super::reading::Own)> {
+    let names = counters(&[source]).into_iter();
+    names.filter_map(|name| part(&name).filter(|(_, part, _)| *part == Part::Requests).map(|(.., rule)| (name, rule.only))).collect()
+}
+
 /// Names of the histograms of these sources, without `_bucket`.
 pub fn histograms(sources: &[Source]) -> Vec<String> {
     let own = |name: &&&str| histogram(name).is_some_and(|(source, ..)| sources.contains(&source));

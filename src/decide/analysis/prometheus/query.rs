@@ -45,6 +45,18 @@ pub fn buckets(namespace: &str, pods: &str, reading: &Reading) -> Option<String>
     Some(format!("sum {by} ({own}) or label_replace(count {by} ({own}),\"{MARK}\",\"{SERIES}\",\"\",\"\")"))
 }
 
+/// The highest rate of the service's requests over five minutes in so many days, in requests per second. Of several metrics that count them, the first.
+#[must_use]
+pub fn peak(namespace: &str, service: &str, reading: &Reading, days: i32) -> String {
+    let pods = format!("{}-[0-9a-f]{{10}}-.+", regex::escape(service));
+    let own = format!("namespace={},pod=~{}", quoted(namespace), quoted(&pods));
+    let rates = reading.requests().into_iter().map(|(name, only)| {
+        let only = only.map(|(label, starts)| format!(",{label}=~{}", quoted(&format!("({}).*", starts.join("|"))))).unwrap_or_default();
+        format!("max_over_time(sum(rate({{__name__={},{own}{only}}}[5m]))[{days}d:5m])", quoted(&name))
+    });
+    rates.collect::<Vec<_>>().join(" or ")
+}
+
 /// A string of PromQL.
 fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Scenario, is_work, quiet, until};
-use crate::world::{World, canary};
+use crate::world::{World, canary, heard};
 use crate::{bed, define};
 
 const REQUESTS: u32 = 400;
@@ -298,6 +298,74 @@ async fn only_finalizers(world: &World) {
     {
         let refusal = kubectl(patch).await.expect_err("nothing of it is the operator's").to_string();
         assert!(refusal.contains("changes nothing of a ProductionService but its finalizers"), "{patch}: {refusal}");
+    }
+}
+
+/// Copies go to the candidate, answers come from stable; what no class of Gateways lists is said to be unproven, what routes have no field for is refused.
+#[tokio::test]
+async fn copies_of_requests_come_before_the_first_weight_and_what_is_not_proven_is_said() {
+    let (world, host) = (World::new("routes-mirror").await, "routes-mirror.example.com");
+    let mut strategy = steps(&[20]);
+    (strategy["canary"]["mirrorPercent"], strategy["canary"]["mirrorSeconds"]) = (100.into(), 600.into());
+    let spec = |tag: &str| {
+        let mut spec = routed(tag, "routes-mirror", strategy.clone());
+        spec["expose"]["timeoutSeconds"] = 5.into();
+        spec["resilience"] = json!({"retries": {"attempts": 2, "perTryTimeoutSeconds": 2}});
+        spec
+    };
+    world.service("shop", &spec("mirrored-1")).await;
+    world.phase("shop", "Stable").await;
+    world.service("shop", &spec("mirrored-2")).await;
+    let soaks = |service: &Value| service["status"]["rollout"]["progress"]["stage"] == "Soaking";
+    let service = world.until("psvc", "shop", "got copies", soaks).await;
+    assert_eq!(service["status"]["candidate"]["weight"], 0, "{service:#}");
+    let revision = service["status"]["candidate"]["revision"].as_str().unwrap().to_owned();
+    let (holds, message) = condition(&service, "RoutesAccepted");
+    let unproven = "not proven: expose.timeoutSeconds, resilience.retries, resilience.retries.perTryTimeoutSeconds, canary.mirrorPercent: GatewayClass contour lists no features";
+    assert!(holds == "True" && message.ends_with(unproven), "{holds}: {message}");
+    let rule = world.get("httproute", "shop").await["spec"]["rules"][0].clone();
+    assert_eq!(rule["retry"], json!({"attempts": 2, "codes": [502, 503, 504]}));
+    assert_eq!(rule["timeouts"], json!({"request": "5s", "backendRequest": "2s"}));
+    assert_eq!(rule["filters"][0]["requestMirror"]["backendRef"]["name"], format!("shop-{revision}"));
+    if host::is_root() {
+        for _ in 0..40 {
+            assert_eq!(ask_for(world.bed, host, "/copied", None).await.as_deref(), Ok("mirrored-1"), "users get stable's answers");
+        }
+        until("the candidate hears the copies", async || (heard("mirrored-2") >= 40).then_some(())).await;
+    }
+
+    // Another operator looks anew: the class lists some of it by now.
+    let names = ["HTTPRouteBackendTimeout", "HTTPRouteRequestMirror", "HTTPRouteRequestTimeout"];
+    let features: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+    let listed = json!({"status": {"supportedFeatures": features}});
+    world
+        .bed
+        .kubectl(&["patch", "gatewayclass", "contour", "--subresource=status", "--type=merge", "--patch", &listed.to_string()])
+        .await
+        .unwrap();
+    let world = world.killed().await;
+    let retries = |service: &Value| {
+        condition(service, "RoutesAccepted")
+            .1
+            .ends_with("not proven: resilience.retries: GatewayClass contour does not list HTTPRouteRetryCodes")
+    };
+    world.until("psvc", "shop", "said what is not listed", retries).await;
+
+    // Taken back: no more copies, and before that the filter is seen to be gone.
+    world.patch("shop", &json!({"spec": {"control": {"abort": revision}}})).await;
+    world.phase("shop", "RolledBack").await;
+    world.until("httproute", "shop", "copies nothing", |route| route["spec"]["rules"][0]["filters"].is_null()).await;
+
+    // The standard channel has no sessionPersistence: what runs goes on running.
+    world.patch("shop", &json!({"spec": {"rollout": {"strategy": {"canary": {"stickiness": {"cookie": "shop"}}}}}})).await;
+    let refused = |service: &Value| {
+        condition(service, "Accepted")
+            .1
+            .contains("canary.stickiness: routes of this cluster have no field sessionPersistence; install the experimental channel")
+    };
+    world.until("psvc", "shop", "refused stickiness", refused).await;
+    if host::is_root() {
+        assert_eq!(ask(world.bed, host).await.as_deref(), Ok("mirrored-1"));
     }
 }
 

@@ -3,9 +3,10 @@
 //! A fake pod's image tag says how it fares: `fails-50` answers half of its requests with an error, `slow` takes two seconds, `silent` has no
 //! metrics; tags of the bed's own (`crash-loop`, `never-ready` …) are its pods' fate. Every other tag is a healthy version.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, TcpListener};
 use std::ops::Deref;
-use std::sync::{LazyLock, Once};
+use std::sync::{LazyLock, Mutex, Once};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
@@ -18,8 +19,16 @@ use crate::objects::client;
 
 /// Where the fake pods' metrics are served: a free port, because another run of these tests may be under way.
 static METRICS: LazyLock<TcpListener> = LazyLock::new(|| TcpListener::bind(("0.0.0.0", 0)).expect("a port"));
+/// Requests that are counted by the tag of the pods that hear them.
+const COPIED: &str = "GET /copied";
+static HEARD: Mutex<BTreeMap<String, u32>> = Mutex::new(BTreeMap::new());
 /// Requests that a fake pod answers in a second.
 const REQUESTS_PER_SECOND: f64 = 400.0;
+
+/// How many requests for `/copied` pods with this tag have heard.
+pub fn heard(tag: &str) -> u32 {
+    HEARD.lock().unwrap().get(tag).copied().unwrap_or(0)
+}
 
 /// A scenario with an operator that leads.
 pub struct World {
@@ -159,6 +168,9 @@ fn serve_metrics(bed: &'static Bed) {
                     let mut request = [0; 4096];
                     let _ = connection.read(&mut request).await;
                     let Some((tag, seconds)) = played(&pods, address).await else { return };
+                    if request.starts_with(COPIED.as_bytes()) {
+                        *HEARD.lock().unwrap().entry(tag.clone()).or_default() += 1;
+                    }
                     let body = metrics(&tag, seconds);
                     let head = format!(
                         "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nX-Version: {tag}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",

@@ -126,7 +126,8 @@ pub struct LoadTestGate {
     /// So many times the peak, `"0.01"` to `"100"`: a decimal number.
     #[schemars(length(min = 1, max = 6), regex(pattern = "^[0-9]{1,3}([.][0-9]{1,2})?$"))]
     pub multiple_of_peak: String,
-    /// Days looked back for the peak, the highest rate of requests over five minutes, 1 to 30. Default: 7.
+    /// Days looked back for the peak, the highest rate of requests over a minute (over four scrapes of that Prometheus, where that is longer), 1 to 30.
+    /// Default: 7.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 30))]
     pub look_back_days: Option<i32>,

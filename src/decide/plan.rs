@@ -414,13 +414,8 @@ fn plan_of(
     let given = spec.observability.as_ref().and_then(|observability| observability.metrics.as_ref());
     // Of a wrong reading the spec is told by its metrics.
     let reading = given.and_then(|given| Reading::of(given).ok()).unwrap_or_default();
-    let (name, namespace) = (service.metadata.name.clone().unwrap_or_default(), service.metadata.namespace.clone().unwrap_or_default());
-    let measured = gates::load::Measured {
-        namespace: &namespace,
-        name: &name,
-        reading: &reading,
-        provider: given.and_then(|given| given.provider.as_deref()),
-    };
+    let provider = given.and_then(|given| given.provider.as_deref());
+    let measured = gates::load::Measured { reading: &reading, provider };
     Plan {
         uid: service.metadata.uid.clone().unwrap_or_default(),
         revision,
@@ -437,8 +432,8 @@ fn plan_of(
         settings,
         on_no_evidence: analysis.on_no_evidence.unwrap_or_default(),
         spec: spec.clone(),
-        name,
-        namespace,
+        name: service.metadata.name.clone().unwrap_or_default(),
+        namespace: service.metadata.namespace.clone().unwrap_or_default(),
     }
 }
 

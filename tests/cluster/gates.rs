@@ -1,7 +1,10 @@
 //! Gates on a real control plane: Jobs that Kubernetes runs.
 
+use plimsoll_bed::host;
+use plimsoll_bed::prometheus::{Prometheus, SCRAPE_INTERVAL_SECONDS};
 use serde_json::{Value, json};
 
+use crate::harness::Scenario;
 use crate::world::{World, canary, message};
 
 /// A service with a gate that makes a Job, by default before its first pod.
@@ -50,6 +53,45 @@ async fn a_job_runs_once_before_the_first_pod_of_each_revision() {
 
     world.kubectl(&["delete", "psvc", "shop"]).await;
     world.until_children("job", "shop", 0).await;
+}
+
+/// A load test knows the peak from a real Prometheus that scrapes the pods.
+#[tokio::test]
+async fn a_load_test_is_told_so_many_times_the_peak_that_prometheus_knows() {
+    if !host::is_root() {
+        return;
+    }
+    let scenario = Scenario::new("gate-load").await;
+    let prometheus = Prometheus::start(scenario.bed, &["gate-load"], [127, 0, 0, 1].into()).await.unwrap();
+    let file = scenario.bed.directory().join("gate-load-providers.yaml");
+    let providers = json!({"main": {"prometheus": {"url": prometheus.url(), "scrapeIntervalSeconds": SCRAPE_INTERVAL_SECONDS}}});
+    std::fs::write(&file, providers.to_string()).unwrap();
+    let world = World::served(scenario.told(&["--providers", file.to_str().unwrap()])).await;
+    let spec = |tag: &str| {
+        let mut spec = canary(tag);
+        let load = json!({"multipleOfPeak": "2.5", "provider": "main", "job": {"command": ["/app", "load"]}});
+        spec["rollout"]["gates"] = json!([{"name": "peak", "at": {"beforeWeight": {"weight": 25}}, "loadTest": load}]);
+        spec
+    };
+    // There is no peak before the first pod: the very first revision is tested by nothing that is known.
+    let mut first = spec("1");
+    first["rollout"].as_object_mut().unwrap().remove("gates");
+    world.service("shop", &first).await;
+    world.phase("shop", "Stable").await;
+    world.service("shop", &spec("2")).await;
+    let gate = |service: &Value| service["status"]["rollout"]["progress"]["gates"][0].clone();
+    let service = world.until("psvc", "shop", "has made its load test", |service| gate(service)["job"]["uid"].is_string()).await;
+    let number = |value: &Value| value.as_str().unwrap().parse::<f64>().unwrap();
+    let (peak, target) = (number(&gate(&service)["load"]["peak"]), number(&gate(&service)["load"]["target"]));
+    // Two pods answer 400 requests a second each, and more when they are replaced.
+    assert!(peak > 50.0 && peak < 2000.0, "{peak}");
+    assert!((target / peak - 2.5).abs() < 0.01, "{target} is not 2.5 times {peak}");
+    let job = world.get("job", gate(&service)["job"]["name"].as_str().unwrap()).await;
+    let env = job["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap().clone();
+    let told = env.iter().find(|variable| variable["name"] == "PLIMSOLL_TARGET_RATE").unwrap();
+    assert_eq!(told["value"], gate(&service)["load"]["target"]);
+    let promoted = |service: &Value| service["status"]["stable"]["image"] == "example.test/shop:2";
+    world.until("psvc", "shop", "was promoted", promoted).await;
 }
 
 #[tokio::test]

@@ -48,8 +48,12 @@ impl Deref for World {
 impl World {
     /// A fresh namespace with an operator of its own.
     pub async fn new(namespace: &'static str) -> Self {
+        Self::served(Scenario::new(namespace).await).await
+    }
+
+    /// This scenario with an operator.
+    pub async fn served(scenario: Scenario) -> Self {
         static SERVED: Once = Once::new();
-        let scenario = Scenario::new(namespace).await;
         SERVED.call_once(|| serve_metrics(scenario.bed));
         Self::of(scenario).await
     }

@@ -19,6 +19,9 @@ use crate::decide::snapshot::Snapshot;
 const LOOK_BACK_DAYS: i32 = 7;
 /// Seconds between two questions while there is no answer.
 const AGAIN_SECONDS: i64 = 30;
+/// The rate is one over so many scrapes, and over so many seconds at least.
+const SCRAPES: i64 = 4;
+const LEAST_SECONDS: i64 = 60;
 /// Characters of a reason that are kept.
 const LONGEST: usize = 200;
 /// What questions of gates are called, before the gate's name: no objective has a slash.
@@ -33,18 +36,14 @@ pub struct PlannedLoad {
     pub days: i32,
     /// The Prometheus that is asked; empty where the spec names none and was refused for it.
     pub provider: String,
-    /// What it is asked.
-    pub query: String,
+    /// How requests are counted.
+    pub reading: Reading,
     /// The Job.
     pub job: JobGate,
 }
 
-/// Of which service, and how its metrics are read.
+/// How a service's metrics are read.
 pub struct Measured<'a> {
-    /// Its namespace.
-    pub namespace: &'a str,
-    /// Its name.
-    pub name: &'a str,
     /// What counts its requests.
     pub reading: &'a Reading,
     /// The Prometheus that its metrics come from, if one does.
@@ -63,7 +62,7 @@ pub(super) fn planned(gate: &LoadTestGate, index: usize, of: &Measured<'_>, refu
         multiple: gate.multiple_of_peak.parse().unwrap_or(1.0),
         days,
         provider: provider.unwrap_or_default().to_owned(),
-        query: prometheus::peak(of.namespace, of.name, of.reading, days),
+        reading: of.reading.clone(),
         job: gate.job.clone(),
     }
 }
@@ -116,8 +115,10 @@ fn next(gate: &PlannedGate, snapshot: &Snapshot, now: Timestamp) -> Timestamp {
 #[must_use]
 pub fn due(plan: &Plan, progress: &Progress, snapshot: &Snapshot, now: Timestamp) -> Vec<QueryRequest> {
     let question = |(gate, load): (&PlannedGate, &PlannedLoad)| {
+        let interval = snapshot.providers.as_ref().and_then(|known| known.get(&load.provider)).copied().unwrap_or_default();
+        let query = prometheus::peak(&plan.namespace, &plan.name, &load.reading, load.days, (SCRAPES * interval).max(LEAST_SECONDS));
         let (objective, provider) = (format!("{QUESTION}{}", gate.name), load.provider.clone());
-        Some(QueryRequest { objective, provider, revision: None, query: promql::forced(&load.query, "", &plan.namespace).ok()? })
+        Some(QueryRequest { objective, provider, revision: None, query: promql::forced(&query, "", &plan.namespace).ok()? })
     };
     waiting(plan, progress).filter(|(gate, _)| next(gate, snapshot, now) <= now).filter_map(question).collect()
 }

@@ -45,14 +45,16 @@ pub fn buckets(namespace: &str, pods: &str, reading: &Reading) -> Option<String>
     Some(format!("sum {by} ({own}) or label_replace(count {by} ({own}),\"{MARK}\",\"{SERIES}\",\"\",\"\")"))
 }
 
-/// The highest rate of the service's requests over five minutes in so many days, in requests per second. Of several metrics that count them, the first.
+/// The highest rate of the service's requests over `seconds` in so many days, in requests per second. Of several metrics that count them, the first. The
+/// longer the time, the fewer moments are looked at: Prometheus limits what a query may read.
 #[must_use]
-pub fn peak(namespace: &str, service: &str, reading: &Reading, days: i32) -> String {
+pub fn peak(namespace: &str, service: &str, reading: &Reading, days: i32, seconds: i64) -> String {
+    let step = i64::from((days + 6) / 7).max(1) * 60;
     let pods = format!("{}-[0-9a-f]{{10}}-.+", regex::escape(service));
     let own = format!("namespace={},pod=~{}", quoted(namespace), quoted(&pods));
     let rates = reading.requests().into_iter().map(|(name, only)| {
         let only = only.map(|(label, starts)| format!(",{label}=~{}", quoted(&format!("({}).*", starts.join("|"))))).unwrap_or_default();
-        format!("max_over_time(sum(rate({{__name__={},{own}{only}}}[5m]))[{days}d:5m])", quoted(&name))
+        format!("max_over_time(sum(rate({{__name__={},{own}{only}}}[{seconds}s]))[{days}d:{step}s])", quoted(&name))
     });
     rates.collect::<Vec<_>>().join(" or ")
 }

@@ -13,9 +13,15 @@ use super::rules;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::GRPC_RULES)]
+#[x_kube(validation = rules::ENTRANCE)]
 pub struct Expose {
     /// The Gateway that takes the requests in.
-    pub gateway: GatewayReference,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayReference>,
+    /// Requests of other workloads in the cluster, in a service mesh that obeys routes of the Gateway API: the route's parent is the Service of this
+    /// name, and who calls that is divided between the revisions. Write `{}`; instead of `gateway`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Mesh>,
     /// Host names of the requests that are meant; `*.example.com` means every name below. Default: every host of the Gateway's listener.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -44,6 +50,10 @@ pub struct Expose {
     #[schemars(range(min = 0, max = 3600))]
     pub drain_seconds: Option<i32>,
 }
+
+/// In a service mesh. Write `{}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Mesh {}
 
 /// A Gateway of this namespace, or one that the operator was told of by this name (`gateways` of its chart), wherever that is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

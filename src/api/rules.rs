@@ -6,7 +6,7 @@
 mod routes;
 
 use kube::core::Rule;
-pub use routes::{BAKE_CONTROL, BY_ROUTER, GRPC_RULES, MATCH, MIRROR, RESILIENCE, ROUTE_REF, STEP_REPLICAS};
+pub use routes::{BAKE_CONTROL, BY_ROUTER, ENTRANCE, GRPC_RULES, MATCH, MIRROR, RESILIENCE, ROUTE_REF, STEP_REPLICAS};
 
 /// An expression and its message, as the derive of a schema takes them.
 pub type Said = (&'static str, &'static str);

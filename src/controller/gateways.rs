@@ -29,13 +29,16 @@ pub struct Gateways {
 impl Gateways {
     /// Looks up what matters to a service of this namespace, if anything does.
     pub async fn complete(context: &Context, routing: &mut Routing, namespace: &str, spec: &ProductionServiceSpec) {
-        let Some(expose) = spec.expose.as_ref().filter(|_| routing.known && !features::asked(spec).is_empty()) else { return };
-        let told = routing.gateways.get(&expose.gateway.name).cloned();
-        let (namespace, name) = told.unwrap_or_else(|| (namespace.to_owned(), expose.gateway.name.clone()));
+        if !routing.known || features::asked(spec).is_empty() {
+            return;
+        }
+        routing.fields = context.gateways.fields(context).await;
+        let Some(gateway) = spec.expose.as_ref().and_then(|expose| expose.gateway.as_ref()) else { return };
+        let told = routing.gateways.get(&gateway.name).cloned();
+        let (namespace, name) = told.unwrap_or_else(|| (namespace.to_owned(), gateway.name.clone()));
         let key = format!("{namespace}/{name}");
         let class = context.gateways.class(context, &key, &namespace, &name).await;
         routing.listed = Listed::from([(key, class)]);
-        routing.fields = context.gateways.fields(context).await;
     }
 
     async fn class(&self, context: &Context, key: &str, namespace: &str, name: &str) -> Result<Class, String> {

@@ -267,14 +267,14 @@ fn kind(object: &Value) -> Option<Kind> {
 
 /// The Gateway that the service names, wherever its route shows it to be: the operator's own list of them is not known here.
 fn gateways(service: &ProductionService, children: &BTreeMap<ObjectKey, crate::decide::Child>) -> BTreeMap<String, (String, String)> {
-    let Some(expose) = &service.spec.expose else { return BTreeMap::new() };
+    let Some(gateway) = service.spec.expose.as_ref().and_then(|expose| expose.gateway.as_ref()) else { return BTreeMap::new() };
     let routes = children.iter().filter(|(key, _)| matches!(key.kind, Kind::HttpRoute | Kind::GrpcRoute));
     let parents = routes.filter_map(|(_, child)| child.body.pointer("/spec/parentRefs/0"));
     let own = service.metadata.namespace.clone().unwrap_or_default();
     parents
         .map(|parent| {
             let namespace = parent["namespace"].as_str().map_or_else(|| own.clone(), ToOwned::to_owned);
-            (expose.gateway.name.clone(), (namespace, text(parent, "/name").to_owned()))
+            (gateway.name.clone(), (namespace, text(parent, "/name").to_owned()))
         })
         .collect()
 }

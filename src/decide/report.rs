@@ -8,7 +8,7 @@ use super::facts::Facts;
 use super::plan::{Plan, PlannedStep, Refusal, Way};
 use super::snapshot::Snapshot;
 use super::strategy::{Front, Target};
-use super::traffic::{Routed, features};
+use super::traffic::{Entrance, Routed, features};
 use super::units::{percent, rounded_up};
 use crate::api::status::{
     Condition, ConditionStatus, Effective, Memory, Moment, Phase, ProductionServiceStatus, Progress, Quarantined, RevisionStatus, Stage,
@@ -218,10 +218,14 @@ fn routes(about: &About<'_>) -> Option<(bool, &'static str, String)> {
         }
         Some(Routed { unreported: Some(why), .. }) => (false, "NotReported", why.clone()),
         Some(_) => {
-            let who = route.users.as_ref().map_or_else(|| format!("Gateway {}", route.gateway), |users| format!("every parent of {users}"));
+            let who = route.users.as_ref().map_or_else(|| route.entrance.named(&plan.name), |users| format!("every parent of {users}"));
             let works = format!("{who} works by the route as it stands");
-            let gateway = format!("{}/{}", route.gateway_namespace.as_ref().unwrap_or(&plan.namespace), route.gateway);
-            match features::unproven(&plan.spec, &gateway, &about.snapshot.around.routing.listed).filter(|_| route.users.is_none()) {
+            let gateway = match &route.entrance {
+                Entrance::Gateway { namespace, name, .. } => Some(format!("{}/{name}", namespace.as_ref().unwrap_or(&plan.namespace))),
+                Entrance::Mesh => None,
+            };
+            let listed = &about.snapshot.around.routing.listed;
+            match features::unproven(&plan.spec, gateway.as_deref(), listed).filter(|_| route.users.is_none()) {
                 Some(why) => (true, "NotProven", format!("{works}; not proven: {why}")),
                 None => (true, "RoutesAccepted", works),
             }

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Scenario, is_work, quiet, until};
-use crate::world::{World, canary, heard};
+use crate::world::{World, canary, heard, message};
 use crate::{bed, define};
 
 const REQUESTS: u32 = 400;
@@ -299,6 +299,39 @@ async fn only_finalizers(world: &World) {
         let refusal = kubectl(patch).await.expect_err("nothing of it is the operator's").to_string();
         assert!(refusal.contains("changes nothing of a ProductionService but its finalizers"), "{patch}: {refusal}");
     }
+}
+
+/// The mesh form: the route's parent is the front Service. No mesh runs here: what its controller would report is written by hand, and until then no weight
+/// counts.
+#[tokio::test]
+async fn in_a_mesh_the_front_service_is_the_parent_and_its_report_is_waited_for() {
+    let world = World::new("routes-mesh").await;
+    let spec = |tag: &str| {
+        let mut spec = routed(tag, "routes-mesh", steps(&[20]));
+        spec["expose"] = json!({"mesh": {}, "port": "metrics"});
+        spec
+    };
+    world.service("shop", &spec("1")).await;
+    world.phase("shop", "Stable").await;
+    let route = world.until("httproute", "shop", "was made", Value::is_object).await;
+    let port = canary("1")["ports"][1]["port"].clone();
+    assert_eq!(route["spec"]["parentRefs"], json!([{"group": "", "kind": "Service", "name": "shop", "port": port}]));
+    world.service("shop", &spec("2")).await;
+    let waits = |service: &Value| message(service).contains("Service shop has not taken the route in");
+    let service = world.until("psvc", "shop", "waited for the mesh", waits).await;
+    assert_eq!(service["status"]["rollout"]["progress"]["stage"], "Shifting");
+    let reports = |route: &Value| {
+        let condition = |kind: &str| json!({"type": kind, "status": "True", "reason": kind, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": route["metadata"]["generation"]});
+        json!({"status": {"parents": [{"controllerName": "example.com/mesh", "parentRef": route["spec"]["parentRefs"][0], "conditions": [condition("Accepted"), condition("ResolvedRefs")]}]}}).to_string()
+    };
+    // Each change of the route is reported, until the version is through.
+    until("it is promoted", async || {
+        let route = world.get("httproute", "shop").await;
+        world.kubectl(&["patch", "httproute", "shop", "--subresource=status", "--type=merge", "--patch", &reports(&route)]).await;
+        let service = world.get("psvc", "shop").await;
+        (service["status"]["phase"] == "Stable" && service["status"]["stable"]["image"] == "example.test/shop:2").then_some(())
+    })
+    .await;
 }
 
 /// Copies go to the candidate, answers come from stable; what no class of Gateways lists is said to be unproven, what routes have no field for is refused.

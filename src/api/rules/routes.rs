@@ -49,3 +49,9 @@ pub const BAKE_CONTROL: Said = (
     "!has(self.analysis) || !has(self.analysis.bakeControlPercent) || has(self.strategy) && has(self.strategy.canary) && has(self.strategy.canary.router) && self.strategy.canary.router == 'gatewayApi'",
     "analysis.bakeControlPercent is the share that a router leaves to the stable revision in the bake: add strategy.canary.router, or remove it",
 );
+
+/// Requests come in at one place.
+pub const ENTRANCE: Said = (
+    "has(self.gateway) != has(self.mesh) && (!has(self.mesh) || !has(self.hostnames))",
+    "requests come from a gateway or within a mesh, which knows the service by its own name: set exactly one of gateway and mesh, and no hostnames with mesh",
+);

@@ -9,6 +9,7 @@ use crate::api::network::Network;
 use crate::api::pod::{Port, Protocol};
 use crate::decide::plan::{Plan, metrics_of};
 use crate::decide::snapshot::{Kind, ObjectKey};
+use crate::decide::traffic::Entrance;
 
 /// The policy of a service, whose revisions listen on these ports.
 ///
@@ -32,10 +33,12 @@ pub fn network_policy(plan: &Plan, network: &Network, serving: &[&[Port]], opera
         let ports = source.port.map_or_else(|| every_port.clone(), |port| of_number(&every_port, port));
         rule("from", &[peer(source.service.as_ref(), source.namespace_labels.as_ref(), source.cidr.as_ref())], &ports)
     });
-    let gateway = plan.route.as_ref().map(|route| {
-        let namespace = route.gateway_namespace.as_deref().unwrap_or(&plan.namespace);
+    // Who calls by a mesh, or by a route of the user's, stands in allowFrom.
+    let gateway = plan.route.as_ref().and_then(|route| {
+        let Entrance::Gateway { namespace, .. } = &route.entrance else { return None };
+        let namespace = namespace.as_deref().unwrap_or(&plan.namespace);
         let peer = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}});
-        rule("from", &[peer], &of_number(&every_port, route.port))
+        Some(rule("from", &[peer], &of_number(&every_port, route.port)))
     });
     // The pods of its gates may test it.
     let gates = plan.gates.have_jobs().then(|| json!({"podSelector": {"matchLabels": {GATES_OF: plan.name}}}));

@@ -84,13 +84,16 @@ pub fn refused(spec: &ProductionServiceSpec, routing: &Routing, refusals: &mut V
     }
 }
 
-/// What is not known to work, and why; `None`: nothing, or nothing is asked for.
+/// What is not known to work, and why; `None`: nothing, or nothing is asked for. `gateway`: its `NAMESPACE/NAME`, or none in a mesh.
 #[must_use]
-pub fn unproven(spec: &ProductionServiceSpec, gateway: &str, listed: &Listed) -> Option<String> {
+pub fn unproven(spec: &ProductionServiceSpec, gateway: Option<&str>, listed: &Listed) -> Option<String> {
     let features = asked(spec);
     if features.is_empty() {
         return None;
     }
+    let Some(gateway) = gateway else {
+        return Some(format!("{}: a mesh lists its features nowhere", fields(features.iter())));
+    };
     let class = match listed.get(gateway) {
         Some(Ok(class)) => class,
         Some(Err(why)) => return Some(format!("{}: {why}", fields(features.iter()))),
@@ -162,7 +165,7 @@ mod tests {
             ),
         ];
         for (why, spec, listed, expected) in cases {
-            assert_eq!(unproven(spec, "n/public", &listed).as_deref(), expected, "{why}");
+            assert_eq!(unproven(spec, Some("n/public"), &listed).as_deref(), expected, "{why}");
         }
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{RoutePlan, Routed};
+use super::{Entrance, RoutePlan, Routed};
 use crate::api::ProductionServiceSpec;
 use crate::api::expose::RouteProtocol;
 use crate::api::resilience::Retries;
@@ -83,13 +83,18 @@ pub fn route(plan: &Plan, route: &RoutePlan, target: &Target) -> (ObjectKey, Val
         main["filters"] = mirror;
     }
     let rules: Vec<Value> = std::iter::once(main).chain(of_testers).collect();
-    let mut parent = json!({"group": GROUP, "kind": "Gateway", "name": route.gateway});
-    if let Some(namespace) = &route.gateway_namespace {
-        parent["namespace"] = namespace.clone().into();
-    }
-    if let Some(section) = &route.section {
-        parent["sectionName"] = section.clone().into();
-    }
+    let parent = match &route.entrance {
+        Entrance::Mesh => json!({"group": "", "kind": "Service", "name": plan.name, "port": route.port}),
+        Entrance::Gateway { namespace, name, section } => {
+            let mut parent = json!({"group": GROUP, "kind": "Gateway", "name": name});
+            for (field, value) in [("namespace", namespace), ("sectionName", section)] {
+                if let Some(value) = value {
+                    parent[field] = value.clone().into();
+                }
+            }
+            parent
+        }
+    };
     let mut spec = json!({"parentRefs": [parent], "rules": rules});
     if let Some(expose) = expose.filter(|expose| !expose.hostnames.is_empty()) {
         spec["hostnames"] = json!(expose.hostnames);
@@ -204,7 +209,7 @@ pub(super) fn unreported(body: &Value) -> Option<String> {
             && (one["namespace"].is_null() || one["namespace"] == other["namespace"])
     };
     for parent in parents {
-        let name = format!("Gateway {}", parent["name"].as_str().unwrap_or_default());
+        let name = format!("{} {}", parent["kind"].as_str().unwrap_or("Gateway"), parent["name"].as_str().unwrap_or_default());
         let mut said = statuses().filter(|status| same(parent, &status["parentRef"])).peekable();
         if said.peek().is_none() {
             return Some(format!("{name} has not taken the route in"));

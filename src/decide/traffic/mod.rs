@@ -28,12 +28,8 @@ pub const DRAIN_SECONDS: i32 = 2;
 pub struct RoutePlan {
     /// The route is the user's own: this one. Then nothing of what follows is asked of it but the weights.
     pub users: Option<ObjectKey>,
-    /// The Gateway's namespace; `None`: the service's own.
-    pub gateway_namespace: Option<String>,
-    /// Its name.
-    pub gateway: String,
-    /// Its listener; `None`: every one.
-    pub section: Option<String>,
+    /// Where requests come from.
+    pub entrance: Entrance,
     /// Requests are divided between revisions by weights. Otherwise all go to the front Service.
     pub weighted: bool,
     /// What is spoken.
@@ -46,6 +42,33 @@ pub struct RoutePlan {
     pub matches: Vec<RequestMatch>,
     /// The cluster knows this kind of route.
     pub known: bool,
+}
+
+/// Where the requests of a route come from: its parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// From outside, by a Gateway.
+    Gateway {
+        /// Its namespace; `None`: the service's own.
+        namespace: Option<String>,
+        /// Its name.
+        name: String,
+        /// Its listener; `None`: every one.
+        section: Option<String>,
+    },
+    /// From other workloads, by the front Service.
+    Mesh,
+}
+
+impl Entrance {
+    /// Its name for people, of a service of this name.
+    #[must_use]
+    pub fn named(&self, service: &str) -> String {
+        match self {
+            Self::Gateway { name, .. } => format!("Gateway {name}"),
+            Self::Mesh => format!("the mesh of Service {service}"),
+        }
+    }
 }
 
 /// What the cluster shows of the Gateway API, and what the operator was told of it.
@@ -78,8 +101,14 @@ pub fn planned(spec: &ProductionServiceSpec, routing: &Routing, refusals: &mut V
     let expose = spec.expose.as_ref()?;
     features::refused(spec, routing, refusals);
     let port = port(spec, expose.port.as_deref(), refusals)?;
-    let told = routing.gateways.get(&expose.gateway.name).cloned();
-    let (gateway_namespace, gateway) = told.map_or((None, expose.gateway.name.clone()), |(namespace, name)| (Some(namespace), name));
+    let entrance = match &expose.gateway {
+        None => Entrance::Mesh,
+        Some(reference) => {
+            let told = routing.gateways.get(&reference.name).cloned();
+            let (namespace, name) = told.map_or((None, reference.name.clone()), |(namespace, name)| (Some(namespace), name));
+            Entrance::Gateway { namespace, name, section: reference.section_name.clone() }
+        }
+    };
     let strategy = spec.rollout.as_ref().and_then(|rollout| rollout.strategy.as_ref());
     let weighted = match strategy {
         Some(Strategy::Canary(canary)) => canary.router == Some(Router::GatewayApi),
@@ -92,9 +121,7 @@ pub fn planned(spec: &ProductionServiceSpec, routing: &Routing, refusals: &mut V
     };
     Some(RoutePlan {
         users: None,
-        gateway_namespace,
-        gateway,
-        section: expose.gateway.section_name.clone(),
+        entrance,
         weighted,
         protocol: expose.protocol.unwrap_or_default(),
         port: port.port,
@@ -126,9 +153,8 @@ fn named(reference: &RouteReference) -> ObjectKey {
 fn users_plan(spec: &ProductionServiceSpec, reference: &RouteReference, routing: &Routing) -> Option<RoutePlan> {
     let users = named(reference);
     Some(RoutePlan {
-        gateway_namespace: None,
-        gateway: String::new(),
-        section: None,
+        // The route says itself where its requests come from.
+        entrance: Entrance::Mesh,
         weighted: true,
         protocol: if users.kind == Kind::GrpcRoute { RouteProtocol::Grpc } else { RouteProtocol::Http },
         port: spec.ports.first()?.port,

@@ -11,7 +11,7 @@ pub(super) fn route(rows: &mut Rows, plan: &Plan) {
     let (Some(route), Some(expose)) = (&plan.route, &plan.spec.expose) else { return };
     let by = if route.weighted { "its weights divide the requests between revisions" } else { "everything goes to the Service" };
     let kind = gateway_api::kind(route.protocol).names().1;
-    rows.add("route", format!("{kind} by Gateway {}", route.gateway), Origin::Spec, by);
+    rows.add("route", format!("{kind} by {}", route.entrance.named(&plan.name)), Origin::Spec, by);
     rows.given("expose.port", route.port.to_string(), expose.port.is_some(), "the first port takes the requests");
     let timeout = expose.timeout_seconds.map_or_else(|| "the Gateway's".to_owned(), seconds);
     rows.given("expose.timeoutSeconds", timeout, expose.timeout_seconds.is_some(), "then the proxy answers 504");

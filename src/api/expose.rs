@@ -19,7 +19,7 @@ pub struct Expose {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayReference>,
     /// Requests of other workloads in the cluster, in a service mesh that obeys routes of the Gateway API: the route's parent is the Service of this
-    /// name, and who calls that is divided between the revisions. Write `{}`; instead of `gateway`.
+    /// name, and who calls that is divided between the revisions. Instead of `gateway`. Write `{}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mesh: Option<Mesh>,
     /// Host names of the requests that are meant; `*.example.com` means every name below. Default: every host of the Gateway's listener.

@@ -77,11 +77,24 @@ pub struct BlueGreen {
     /// rounded up, at most the replicas. For the switch it always has all of them. Default: 100%.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warm_replicas: Option<IntOrPercent>,
+    /// Who reaches the preview from outside. Default: nobody, it has a Service in the cluster only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Preview>,
     /// Seconds for which the new revision is watched behind the preview before the switch, 0 to 86400. Evidence is not needed there, since no user is
     /// sent; what the preview's own traffic shows counts. Default: 60.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 86400))]
     pub soak_seconds: Option<i32>,
+}
+
+/// A host name at which the Gateway of `expose` leads to the new revision before the switch: a route of its own, `<service>-preview`, for as long as
+/// the preview Service is there. Whoever knows the name reaches it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Preview {
+    /// The host name, other than those of `expose.hostnames`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"))]
+    pub hostname: String,
 }
 
 /// A little traffic first, then more.

@@ -6,7 +6,7 @@
 mod routes;
 
 use kube::core::Rule;
-pub use routes::{BAKE_CONTROL, BY_ROUTER, ENTRANCE, GRPC_RULES, MATCH, MIRROR, RESILIENCE, ROUTE_REF, STEP_REPLICAS};
+pub use routes::{BAKE_CONTROL, BY_ROUTER, ENTRANCE, GRPC_RULES, MATCH, MIRROR, PREVIEW, RESILIENCE, ROUTE_REF, STEP_REPLICAS};
 
 /// An expression and its message, as the derive of a schema takes them.
 pub type Said = (&'static str, &'static str);
@@ -227,6 +227,7 @@ pub fn of_spec() -> Vec<Rule> {
     let (rule, message) = RESILIENCE;
     let mut rules = vec![
         at(".resilience", rule, message),
+        at(".rollout", PREVIEW.0, PREVIEW.1),
         at(
             ".config",
             "!has(self.config) || !has(self.config.env) || !has(self.env) || self.env.all(variable, !(variable.name in self.config.env))",

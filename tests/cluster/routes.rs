@@ -499,7 +499,9 @@ async fn an_abort_is_one_write_of_a_weight_and_the_pods_go_after_the_report() {
 #[tokio::test]
 async fn blue_and_green_are_switched_by_weights() {
     let world = World::new("routes-blue-green").await;
-    let spec = |tag: &str| routed(tag, "routes-blue-green", json!({"blueGreen": {"soakSeconds": 3}}));
+    let preview = "preview.routes-blue-green.example.com";
+    let strategy = json!({"blueGreen": {"soakSeconds": 12, "preview": {"hostname": preview}}});
+    let spec = |tag: &str| routed(tag, "routes-blue-green", strategy.clone());
     world.service("shop", &spec("1")).await;
     let old = world.phase("shop", "Stable").await["status"]["stable"]["revision"].as_str().unwrap().to_owned();
     world.service("shop", &spec("2")).await;
@@ -509,8 +511,12 @@ async fn blue_and_green_are_switched_by_weights() {
     world.until("httproute", "shop", "knew the new version, and sent it nothing", none).await;
     if host::is_root() {
         assert_eq!(ask(world.bed, "routes-blue-green.example.com").await.as_deref(), Ok("1"));
+        // From outside as well, under a name of its own.
+        assert_eq!(until("the preview answers", async || ask(world.bed, preview).await.ok()).await, "2");
+        assert_eq!(ask(world.bed, "routes-blue-green.example.com").await.as_deref(), Ok("1"));
     }
     let service = world.phase("shop", "Stable").await;
+    world.until("httproute", "shop-preview", "was taken away", Value::is_null).await;
     let new = service["status"]["stable"]["revision"].as_str().unwrap();
     assert_ne!(new, old);
     world.until("service", "shop-preview", "was taken away", Value::is_null).await;

@@ -55,3 +55,9 @@ pub const ENTRANCE: Said = (
     "has(self.gateway) != has(self.mesh) && (!has(self.mesh) || !has(self.hostnames))",
     "requests come from a gateway or within a mesh, which knows the service by its own name: set exactly one of gateway and mesh, and no hostnames with mesh",
 );
+
+/// A preview is reached by the same Gateway, under another name.
+pub const PREVIEW: Said = (
+    "!has(self.rollout) || !has(self.rollout.strategy) || !has(self.rollout.strategy.blueGreen) || !has(self.rollout.strategy.blueGreen.preview) || has(self.expose) && has(self.expose.gateway) && has(self.expose.hostnames) && !(self.rollout.strategy.blueGreen.preview.hostname in self.expose.hostnames)",
+    "blueGreen.preview.hostname is another name at the gateway of expose: add expose with gateway and hostnames, and name another host",
+);

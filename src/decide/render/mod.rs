@@ -94,8 +94,9 @@ pub fn all(plan: &Plan, snapshot: &Snapshot, target: &Target) -> BTreeMap<Object
         wanted.insert(ObjectKey::new(Kind::Service, &plan.name), service);
     }
     let preview = target.preview.as_deref().and_then(|revision| service::preview(plan, revision, &record_of(revision)?.spec.ports));
+    let preview_key = ObjectKey::new(Kind::Service, service::preview_name(&plan.name));
     if let Some(preview) = preview {
-        wanted.insert(ObjectKey::new(Kind::Service, service::preview_name(&plan.name)), preview);
+        wanted.insert(preview_key.clone(), preview);
     }
     for revision in &target.services {
         let own = record_of(revision).and_then(|record| service::of_revision(plan, revision, &record.spec.ports));
@@ -108,6 +109,7 @@ pub fn all(plan: &Plan, snapshot: &Snapshot, target: &Target) -> BTreeMap<Object
     if let Some(route) = plan.route.as_ref().filter(|route| route.known && route.users.is_none()) {
         let (key, body) = gateway_api::route(plan, route, target);
         wanted.insert(key, body);
+        wanted.extend(gateway_api::preview(plan, route).filter(|_| wanted.contains_key(&preview_key)));
     }
     if let Some(scaling) = &plan.spec.scaling {
         wanted.insert(ObjectKey::new(Kind::HorizontalPodAutoscaler, &plan.name), autoscaler::autoscaler(plan, scaling));

@@ -15,6 +15,7 @@ use crate::api::resilience::Retries;
 use crate::api::rollout::{Named, RequestMatch, Stickiness, Strategy};
 use crate::decide::plan::Plan;
 use crate::decide::render::ownership::{Owner, revision_name};
+use crate::decide::render::service::preview_name;
 use crate::decide::snapshot::{Kind, ObjectKey};
 use crate::decide::strategy::Target;
 
@@ -83,7 +84,29 @@ pub fn route(plan: &Plan, route: &RoutePlan, target: &Target) -> (ObjectKey, Val
         main["filters"] = mirror;
     }
     let rules: Vec<Value> = std::iter::once(main).chain(of_testers).collect();
-    let parent = match &route.entrance {
+    let mut spec = json!({"parentRefs": [parent(plan, route)], "rules": rules});
+    if let Some(expose) = expose.filter(|expose| !expose.hostnames.is_empty()) {
+        spec["hostnames"] = json!(expose.hostnames);
+    }
+    let key = ObjectKey::new(kind(route.protocol), &plan.name);
+    let body = Owner::of(plan).object(&key, None, json!({"spec": spec}));
+    (key, body)
+}
+
+/// The route by which the preview of blue-green is reached from outside, if the spec asks for one.
+#[must_use]
+pub fn preview(plan: &Plan, route: &RoutePlan) -> Option<(ObjectKey, Value)> {
+    let Some(Strategy::BlueGreen(blue_green)) = &plan.spec.rollout.as_ref()?.strategy else { return None };
+    let hostname = &blue_green.preview.as_ref()?.hostname;
+    let backend = json!({"group": "", "kind": "Service", "name": preview_name(&plan.name), "port": route.port});
+    let key = ObjectKey::new(kind(route.protocol), preview_name(&plan.name));
+    let spec = json!({"parentRefs": [parent(plan, route)], "hostnames": [hostname], "rules": [{"backendRefs": [backend]}]});
+    let body = Owner::of(plan).object(&key, None, json!({"spec": spec}));
+    Some((key, body))
+}
+
+fn parent(plan: &Plan, route: &RoutePlan) -> Value {
+    match &route.entrance {
         Entrance::Mesh => json!({"group": "", "kind": "Service", "name": plan.name, "port": route.port}),
         Entrance::Gateway { namespace, name, section } => {
             let mut parent = json!({"group": GROUP, "kind": "Gateway", "name": name});
@@ -94,14 +117,7 @@ pub fn route(plan: &Plan, route: &RoutePlan, target: &Target) -> (ObjectKey, Val
             }
             parent
         }
-    };
-    let mut spec = json!({"parentRefs": [parent], "rules": rules});
-    if let Some(expose) = expose.filter(|expose| !expose.hostnames.is_empty()) {
-        spec["hostnames"] = json!(expose.hostnames);
     }
-    let key = ObjectKey::new(kind(route.protocol), &plan.name);
-    let body = Owner::of(plan).object(&key, None, json!({"spec": spec}));
-    (key, body)
 }
 
 /// Retries of a spec that has an `HTTPRoute`.

@@ -133,7 +133,7 @@ bed_tests() { tests control_plane; local status=$?; tests gateway && return "$st
     renice --priority 10 --pid "$BASHPID" >/dev/null
     level apps examples/apps go test -v ./...
     level grpc-app examples/apps/grpcshop go test -v ./...
-    level cluster . tests cluster --test-threads=6 --skip silence
+    level cluster . tests cluster --test-threads=8 --skip silence
 } &
 rows+=($!)
 {

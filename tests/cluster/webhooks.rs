@@ -116,19 +116,23 @@ fn acceptor(authority: &Authority, name: &str, address: IpAddr) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config.with_no_client_auth().with_single_cert(certificates, key).unwrap()))
 }
 
-/// A service whose next revision asks this first.
-async fn asks(world: &World, name: &str, webhook: Value) {
+/// Services whose next revision asks this first.
+async fn ask(world: &World, asked: &[(&str, Value)]) {
     // Nobody plays the metrics of these pods.
     let spec = |tag: &str| {
         let mut spec = canary(tag);
         spec.as_object_mut().unwrap().remove("objectives");
         spec
     };
-    world.service(name, &spec("1")).await;
-    world.phase(name, "Stable").await;
-    let mut spec = spec("2");
-    spec["rollout"]["gates"] = json!([{"name": "hook", "at": {"start": {}}, "deadlineSeconds": 300, "webhook": webhook}]);
-    world.service(name, &spec).await;
+    for (name, _) in asked {
+        world.service(name, &spec("1")).await;
+    }
+    for (name, webhook) in asked {
+        world.phase(name, "Stable").await;
+        let mut spec = spec("2");
+        spec["rollout"]["gates"] = json!([{"name": "hook", "at": {"start": {}}, "deadlineSeconds": 300, "webhook": webhook}]);
+        world.service(name, &spec).await;
+    }
 }
 
 #[tokio::test]
@@ -163,8 +167,9 @@ async fn a_webhook_is_signed_and_asked_where_it_may_be_asked() {
         ("plain", format!("http://localhost:{plain}/200"), "localhost is asked by https only"),
         ("api", format!("{api_server}/api"), "which no webhook reaches"),
     ];
-    for (name, url, why) in &refusals {
-        asks(&world, name, json!({"url": url})).await;
+    let asked: Vec<_> = refusals.iter().map(|(name, url, _)| (*name, json!({"url": url}))).collect();
+    ask(&world, &asked).await;
+    for (name, _, why) in &refusals {
         let refused = |service: &Value| message(service).contains(why) && message(service).contains("asked again at");
         world
             .until("psvc", name, "is refused", |service| {
@@ -179,7 +184,16 @@ async fn a_webhook_is_signed_and_asked_where_it_may_be_asked() {
     let at = |port: u16, path: &str, scheme: &str| format!("{scheme}://{}{path}", SocketAddr::new(address.into(), port));
 
     // Asked again with the same key until it agrees, since that does no harm.
-    asks(&world, "again", json!({"url": at(plain, "/503-429-204", "http"), "idempotent": true})).await;
+    let good = listen(&hooks, Some(acceptor(&ours, "good", address.into()))).await;
+    let bad = listen(&hooks, Some(acceptor(&other, "bad", address.into()))).await;
+    let outcomes = [("no", "/403", "answered 403"), ("elsewhere", "/302", "answered 302"), ("broken", "/500", "answered 500")];
+    let mut asked = vec![
+        ("again", json!({"url": at(plain, "/503-429-204", "http"), "idempotent": true})),
+        ("tls", json!({"url": at(good, "/200?tls", "https")})),
+        ("wrong-tls", json!({"url": at(bad, "/200?wrong", "https")})),
+    ];
+    asked.extend(outcomes.map(|(name, path, _)| (name, json!({"url": at(plain, path, "http")}))));
+    ask(&world, &asked).await;
     let promoted = |service: &Value| service["status"]["stable"]["image"] == "example.test/shop:2";
     world.until("psvc", "again", "was promoted", promoted).await;
     let heard = hooks.heard("/503-429-204");
@@ -199,26 +213,20 @@ async fn a_webhook_is_signed_and_asked_where_it_may_be_asked() {
     }
 
     // No, and elsewhere: neither is followed by a second request.
-    for (name, path, status) in [("no", "/403", "answered 403"), ("elsewhere", "/302", "answered 302"), ("broken", "/500", "answered 500")]
-    {
-        asks(&world, name, json!({"url": at(plain, path, "http")})).await;
+    for (name, path, status) in outcomes {
         let service = world.phase(name, "RolledBack").await;
         assert!(message(&service).contains(status), "{}", message(&service));
         assert_eq!(hooks.heard(path).len(), 1);
     }
 
     // Its certificate is checked before anything is sent.
-    let good = listen(&hooks, Some(acceptor(&ours, "good", address.into()))).await;
-    let bad = listen(&hooks, Some(acceptor(&other, "bad", address.into()))).await;
-    asks(&world, "tls", json!({"url": at(good, "/200?tls", "https")})).await;
-    asks(&world, "wrong-tls", json!({"url": at(bad, "/200?wrong", "https")})).await;
     world.until("psvc", "tls", "was promoted", promoted).await;
     let refused = |service: &Value| message(service).contains("cannot be asked") && message(service).contains("certificate");
     world.until("psvc", "wrong-tls", "was refused", refused).await;
     assert_eq!((hooks.heard("/200?tls").len(), hooks.heard("/200?wrong").len()), (1, 0));
 
     // The operator is killed while it waits for the answer: what became of it nobody knows, and it is not asked again.
-    asks(&world, "killed", json!({"url": at(plain, "/hang", "http"), "timeoutSeconds": 10})).await;
+    ask(&world, &[("killed", json!({"url": at(plain, "/hang", "http"), "timeoutSeconds": 10}))]).await;
     crate::harness::until("it is asked", async || hooks.heard("/hang").first().cloned()).await;
     let world = world.killed().await;
     let unknown = |service: &Value| message(service).contains("what became of that is not known");

@@ -27,7 +27,7 @@ pub fn left_out(plan: &Plan, progress: &Progress, judgement: &Judgement) -> Opti
 }
 
 fn is_chosen(plan: &Plan, step: i32) -> bool {
-    matches!(plan.way, Way::Canary { chosen: true, .. }) && step < plan.steps()
+    matches!(plan.way, Way::Canary { chosen: true, .. }) && step < plan.steps() && plan.mirror(step).is_none()
 }
 
 /// Without a router the step asks for the same pods as the one before, so that nothing would change.
@@ -85,6 +85,7 @@ mod tests {
         use PendingReason::{AlarmRising, SourceDown, TooFewRequests};
         let routed = serde_json::json!({"router": "gatewayApi"});
         let named = serde_json::json!({"router": "gatewayApi", "steps": [{"weight": 5}]});
+        let mirrored = serde_json::json!({"router": "gatewayApi", "mirrorPercent": 50});
         let pods = serde_json::json!({});
         let cases = [
             ("few requests", &routed, 10, 0, waits(TooFewRequests, Some(9.0)), Stage::Soaking, true),
@@ -98,6 +99,8 @@ mod tests {
             ("one of two pods is a third already", &pods, 2, 0, waits(TooFewRequests, Some(1.0)), Stage::Shifting, false),
             ("and so is the next step", &pods, 2, 1, waits(TooFewRequests, None), Stage::Shifting, true),
             ("it is not left out once it began", &pods, 2, 1, waits(TooFewRequests, None), Stage::Soaking, false),
+            ("copies were asked for", &mirrored, 10, 0, waits(TooFewRequests, Some(1.0)), Stage::Soaking, false),
+            ("the step after them was not", &mirrored, 10, 1, waits(TooFewRequests, Some(1.0)), Stage::Soaking, true),
             ("half of them is another step", &pods, 2, 3, waits(TooFewRequests, None), Stage::Shifting, false),
         ];
         for (why, canary, replicas, step, judgement, stage, expected) in cases {

@@ -301,7 +301,7 @@ async fn only_finalizers(world: &World) {
     }
 }
 
-/// The bed's GatewayClass lists these features: its controller, which does not look after classes, leaves that to us.
+/// The bed's `GatewayClass` lists these features: its controller, which does not look after classes, leaves that to us.
 async fn class_lists(world: &World, names: &Value) {
     let features: Vec<Value> = names.as_array().unwrap().iter().map(|name| json!({"name": name})).collect();
     let status = json!({"status": {"supportedFeatures": features}}).to_string();

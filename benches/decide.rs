@@ -13,7 +13,7 @@ use jiff::{Timestamp, ToSpan as _};
 use plimsoll::api::status::Stage;
 use plimsoll::api::{ProductionService, ProductionServiceSpec};
 use plimsoll::decide::analysis::{Counters, PodSample, PodState, Scrape, Source, convention};
-use plimsoll::decide::{Around, Child, Kind, Measurements, Pod, Record, Snapshot, Write, decide};
+use plimsoll::decide::{Child, Kind, Measurements, Pod, Record, Snapshot, Write, decide};
 
 const SPEC: &str = r#"{"image": "registry.example/shop:1", "replicas": 3, "ports": [{"name": "http", "port": 8080}],
     "objectives": [{"name": "availability", "errorRate": {"atMost": "1%"}}], "network": {"policy": "isolated"},
@@ -155,22 +155,7 @@ fn settled(name: &str, now: Timestamp) -> Snapshot {
     service.metadata.namespace = Some("web".into());
     service.metadata.uid = Some(format!("uid-of-{name}"));
     service.metadata.generation = Some(1);
-    let mut snapshot = Snapshot {
-        service,
-        children: BTreeMap::new(),
-        records: BTreeMap::new(),
-        pods: Vec::new(),
-        config_maps: BTreeMap::new(),
-        pull_secrets: Vec::new(),
-        operator_namespace: "plimsoll-system".into(),
-        replicas_manager: None,
-        refused: None,
-        providers: None,
-        judge: None,
-        measured: None,
-        queried: BTreeMap::new(),
-        around: Around::default(),
-    };
+    let mut snapshot = Snapshot::of(service);
     for _ in 0..20 {
         let decision = decide(&snapshot, &Measurements::default(), now);
         let silent = decision.writes.is_empty() && snapshot.service.status.as_ref() == Some(&decision.status);

@@ -224,20 +224,10 @@ fn refused(refusal: &plan::Refusal) -> Fault {
 /// The service in a cluster that holds nothing else.
 pub(super) fn alone(service: ProductionService, config_maps: BTreeMap<String, Contents>, operator_namespace: &str) -> Snapshot {
     Snapshot {
-        service,
-        children: BTreeMap::new(),
-        records: BTreeMap::new(),
-        pods: Vec::new(),
         config_maps,
-        pull_secrets: Vec::new(),
         operator_namespace: operator_namespace.to_owned(),
-        replicas_manager: None,
-        refused: None,
-        providers: None,
-        judge: None,
-        measured: None,
-        queried: BTreeMap::new(),
         around: Around { routing: Routing::present(), ..Around::default() },
+        ..Snapshot::of(service)
     }
 }
 

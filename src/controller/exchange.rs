@@ -48,11 +48,8 @@ impl Exchange {
         request: Request<Full<Bytes>>,
         read: impl FnOnce(&HeaderMap, &[u8]) -> T,
     ) -> Result<T, String> {
-        let handshake = http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(stream));
-        let (mut sender, connection) = handshake.await.map_err(|error| reason(&error))?;
         // The connection ends with this answer, whatever is still sent on it.
-        let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
-        let answer = sender.send_request(request).await.map_err(|error| reason(&error))?;
+        let (answer, _connection) = answer(stream, request).await?;
         acceptable(&answer)?;
         let (head, body) = answer.into_parts();
         let body = self.body(body).await?;
@@ -93,10 +90,19 @@ impl Exchange {
 /// # Errors
 /// Why there is no answer, for people; the request may have been heard all the same.
 pub async fn status(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, request: Request<Full<Bytes>>) -> Result<u16, String> {
+    let (answer, _connection) = answer(stream, request).await?;
+    Ok(answer.status().as_u16())
+}
+
+/// The head of the answer, and the connection that its body comes by: it ends when that is dropped.
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<(Response<Incoming>, AbortOnDropHandle<hyper::Result<()>>), String> {
     let handshake = http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(stream));
     let (mut sender, connection) = handshake.await.map_err(|error| reason(&error))?;
-    let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
-    Ok(sender.send_request(request).await.map_err(|error| reason(&error))?.status().as_u16())
+    let connection = AbortOnDropHandle::new(tokio::spawn(connection));
+    Ok((sender.send_request(request).await.map_err(|error| reason(&error))?, connection))
 }
 
 /// Whether the answer's body is worth reading.

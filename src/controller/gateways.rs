@@ -34,8 +34,8 @@ impl Gateways {
         }
         routing.fields = context.gateways.fields(context).await;
         let Some(gateway) = spec.expose.as_ref().and_then(|expose| expose.gateway.as_ref()) else { return };
-        let told = routing.gateways.get(&gateway.name).cloned();
-        let (namespace, name) = told.unwrap_or_else(|| (namespace.to_owned(), gateway.name.clone()));
+        let (elsewhere, name) = routing.place(gateway);
+        let namespace = elsewhere.unwrap_or_else(|| namespace.to_owned());
         let key = format!("{namespace}/{name}");
         let class = context.gateways.class(context, &key, &namespace, &name).await;
         routing.listed = Listed::from([(key, class)]);

@@ -9,7 +9,7 @@ use super::history;
 use super::plan::Plan;
 use super::queries::{self, QueryVerdict, Standing};
 use super::snapshot::{Measurements, Snapshot};
-use super::strategy::Front;
+use super::strategy::{Front, chosen};
 use super::units::percent;
 use crate::api::analysis::OnNoEvidence as Wanted;
 use crate::api::status::{Cause, CauseReason, HistoryMemory, Memory, Moment, Progress, Stage};
@@ -29,7 +29,7 @@ pub struct Judgement {
     pub queries: Vec<QueryVerdict>,
     /// The candidate's share of the ready pods, in percent.
     pub weight: f64,
-    /// Requests that both revisions serve in a second, where the metrics show it.
+    /// Requests that both revisions serve in a second, where the metrics show it and the step may be left out for it.
     pub requests_per_second: Option<f64>,
 }
 
@@ -107,7 +107,8 @@ pub fn judge(
         judge.observe(scrape, &situation);
     }
     let deadline = situation.deadline;
-    let requests_per_second = judge.requests_per_second(&situation);
+    // Only a step that may be left out asks for it.
+    let requests_per_second = chosen::least_requests_per_second(plan, progress.step).and_then(|_| judge.requests_per_second(&situation));
     let assessment = weight_since.is_some().then(|| judge.judge(&situation));
     let soaked = weight_since.is_some_and(|since| now >= since + soak_seconds.seconds());
     if let Some(past) = past {

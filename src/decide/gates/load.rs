@@ -5,10 +5,10 @@
 
 use jiff::{Timestamp, ToSpan as _};
 
-use super::{About, GateKind, Gates, PlannedGate, Standing, job};
+use super::{About, GateKind, Gates, PlannedGate, Standing, goes_forward, job};
 use crate::api::gate_status::{GateState, GateStatus, LoadOrder};
 use crate::api::gates::{JobGate, LoadTestGate};
-use crate::api::status::{Progress, Stage};
+use crate::api::status::Progress;
 use crate::decide::analysis::convention::Reading;
 use crate::decide::analysis::prometheus;
 use crate::decide::plan::{Plan, Refusal};
@@ -100,7 +100,7 @@ pub(super) fn standing(about: &About<'_>, progress: &Progress, load: &PlannedLoa
 
 /// Gates of a rollout that goes forward, and that wait for their peak.
 fn waiting<'a>(plan: &'a Plan, progress: &'a Progress) -> impl Iterator<Item = (&'a PlannedGate, &'a PlannedLoad)> {
-    let forward = progress.cause.is_none() && matches!(progress.stage, Stage::Gated | Stage::Shifting | Stage::Soaking);
+    let forward = goes_forward(progress);
     let unknown =
         |status: &GateStatus| forward && status.state == GateState::Waiting && status.load.as_ref().is_some_and(|load| load.peak.is_none());
     let names: Vec<&str> = progress.gates.iter().filter(|status| unknown(status)).map(|status| status.name.as_str()).collect();

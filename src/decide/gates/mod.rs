@@ -180,6 +180,12 @@ pub fn before_the_start(plan: &Plan, first: bool, now: Timestamp) -> bool {
         || (!first && plan.gates.hours.closed(now).is_some())
 }
 
+/// The rollout still makes moves forward that a gate can stand before.
+#[must_use]
+pub fn goes_forward(progress: &Progress) -> bool {
+    matches!(progress.stage, Stage::Gated | Stage::Shifting | Stage::Soaking) && progress.cause.is_none()
+}
+
 /// Takes down the approvals for this revision that were not seen before.
 pub fn record_approvals(control: Option<&Control>, snapshot: &Snapshot, progress: &mut Progress, now: Timestamp) {
     for approve in control.into_iter().flat_map(|control| &control.approve).filter(|approve| approve.revision == progress.revision) {

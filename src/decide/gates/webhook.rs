@@ -6,10 +6,10 @@
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::json;
 
-use super::{About, GateKind, PlannedGate, Standing};
+use super::{About, GateKind, PlannedGate, Standing, goes_forward};
 use crate::api::gate_status::{GateState, GateStatus, WebhookOrder};
 use crate::api::gates::{GateAt, WebhookGate};
-use crate::api::status::{Moment, Progress, Stage};
+use crate::api::status::{Moment, Progress};
 use crate::decide::plan::Plan;
 use crate::decide::revision::digest;
 use crate::decide::snapshot::Snapshot;
@@ -116,7 +116,7 @@ fn host(url: &str) -> &str {
 /// The requests that this process has ordered, and not sent yet.
 #[must_use]
 pub fn due(plan: &Plan, progress: &Progress, snapshot: &Snapshot, now: Timestamp) -> Vec<Call> {
-    let forward = progress.cause.is_none() && matches!(progress.stage, Stage::Gated | Stage::Shifting | Stage::Soaking);
+    let forward = goes_forward(progress);
     let waiting = progress.gates.iter().filter(|status| forward && status.state == GateState::Waiting);
     let call = |status: &GateStatus| {
         let order = status.webhook.as_ref()?;

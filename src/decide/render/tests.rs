@@ -28,20 +28,10 @@ fn snapshot(spec: &str) -> Snapshot {
     let flags = Contents { text: texts(&[("NEW_BASKET", "on")]), binary: BTreeMap::new() };
     let files = Contents { text: texts(&[("rules.yaml", "a: 1\n")]), binary: texts(&[("logo.png", "iVBORw0KGgo=")]) };
     Snapshot {
-        service,
-        children: BTreeMap::new(),
-        records: BTreeMap::new(),
-        pods: Vec::new(),
         config_maps: [("checkout-flags".to_owned(), flags), ("checkout-files".to_owned(), files)].into(),
         pull_secrets: vec!["namespace-registry".into()],
-        operator_namespace: "plimsoll-system".into(),
-        replicas_manager: None,
-        refused: None,
-        providers: None,
-        judge: None,
-        measured: None,
-        queried: BTreeMap::new(),
         around: crate::decide::Around { routing: Routing::present(), ..Default::default() },
+        ..Snapshot::of(service)
     }
 }
 

@@ -9,6 +9,7 @@ use super::{Front, OrderedJob, Target, shares};
 use crate::api::gate_status::GateState;
 use crate::api::status::{CauseReason, Memory, Progress, Quarantined, Stage};
 use crate::decide::facts::{Deployed, Facts};
+use crate::decide::gates::goes_forward;
 use crate::decide::plan::Plan;
 use crate::decide::report::max_unavailable;
 
@@ -51,7 +52,7 @@ pub fn target(plan: &Plan, memory: &Memory, quarantined: &[Quarantined], facts: 
 
 /// Jobs that a rollout that goes forward has ordered, and not yet seen.
 fn ordered_jobs(progress: &Progress) -> Vec<OrderedJob> {
-    let forward = matches!(progress.stage, Stage::Gated | Stage::Shifting | Stage::Soaking) && progress.cause.is_none();
+    let forward = goes_forward(progress);
     let waiting = progress.gates.iter().filter(|gate| forward && gate.state == GateState::Waiting);
     let ordered = waiting.filter_map(|gate| Some((gate, gate.job.as_ref().filter(|job| job.uid.is_none())?)));
     ordered

@@ -15,7 +15,7 @@ use features::Listed;
 use super::plan::Refusal;
 use super::snapshot::{Kind, ObjectKey};
 use crate::api::ProductionServiceSpec;
-use crate::api::expose::RouteProtocol;
+use crate::api::expose::{GatewayReference, RouteProtocol};
 use crate::api::pod::Port;
 use crate::api::rollout::{RequestMatch, RouteKind, RouteReference, Router, Strategy};
 
@@ -85,6 +85,13 @@ pub struct Routing {
 }
 
 impl Routing {
+    /// Namespace and name of the Gateway that a spec names; `None`: the service's own namespace.
+    #[must_use]
+    pub fn place(&self, reference: &GatewayReference) -> (Option<String>, String) {
+        let told = self.gateways.get(&reference.name).cloned();
+        told.map_or((None, reference.name.clone()), |(namespace, name)| (Some(namespace), name))
+    }
+
     /// The cluster has the Gateway API; nobody has told of any Gateway.
     #[must_use]
     pub fn present() -> Self {
@@ -104,8 +111,7 @@ pub fn planned(spec: &ProductionServiceSpec, routing: &Routing, refusals: &mut V
     let entrance = match &expose.gateway {
         None => Entrance::Mesh,
         Some(reference) => {
-            let told = routing.gateways.get(&reference.name).cloned();
-            let (namespace, name) = told.map_or((None, reference.name.clone()), |(namespace, name)| (Some(namespace), name));
+            let (namespace, name) = routing.place(reference);
             Entrance::Gateway { namespace, name, section: reference.section_name.clone() }
         }
     };

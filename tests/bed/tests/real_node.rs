@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -160,10 +161,17 @@ fn traces(directory: &Path) -> Vec<String> {
     let folder = directory.display().to_string();
     let second = folder.split('-').nth(2).unwrap().to_owned();
     let mut listed = std::fs::read_to_string("/proc/self/mounts").unwrap();
-    listed += &run("ip", &["-brief", "link"]).replace(&format!("plimsoll{second} "), &folder);
-    listed += &run("ip", &["route", "show", "table", "all"]).replace(&format!("10.{second}."), &folder);
-    listed += &run("find", &["/sys/fs/cgroup", "-maxdepth", "2", "-name", &format!("plimsoll-bed-{second}")])
-        .replace(&format!("plimsoll-bed-{second}"), &folder);
+    // The addresses go by the number of the bed's place. Another bed may have taken that place since; none takes it while we look.
+    let path = host::runtime_directory().unwrap().join(format!("slot-{second}"));
+    let place = File::open(&path).unwrap();
+    let nobody_else_has_it = place.try_lock().is_ok() || std::fs::read_to_string(&path).unwrap().contains(&folder);
+    if nobody_else_has_it {
+        listed += &run("ip", &["-brief", "link"]).replace(&format!("plimsoll{second} "), &folder);
+        listed += &run("ip", &["route", "show", "table", "all"]).replace(&format!("10.{second}."), &folder);
+        listed += &run("find", &["/sys/fs/cgroup", "-maxdepth", "2", "-name", &format!("plimsoll-bed-{second}")])
+            .replace(&format!("plimsoll-bed-{second}"), &folder);
+    }
+    drop(place);
     listed += &run("grep", &["--recursive", "--no-messages", &folder, "/var/lib/cni", "/run/netns", "/run/containerd"]);
     listed += &run("find", &["/var/log/containers", "-lname", &format!("{folder}*")]).replace("/var/log", &folder);
     // No other real node: then the tables and settings of the machine are ours alone.

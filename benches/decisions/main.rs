@@ -17,6 +17,7 @@ mod peers;
 mod play;
 mod random;
 mod report;
+mod scenario;
 mod world;
 
 use std::fmt::Write as _;
@@ -25,10 +26,12 @@ use plimsoll::decide::analysis::Parts;
 
 use peers::Peer;
 use report::{Row, ratio, seconds, upper_bound};
-use world::Scenario;
+use scenario::Scenario;
 
 /// Runs of a good cell, and of a bad one.
-const RUNS: (u64, u64) = (1000, 300);
+const RUNS: (u64, u64) = (2000, 300);
+/// Runs of the ablation, each part: good and bad.
+const ABLATION: (u64, u64) = (800, 100);
 const SHORT: (u64, u64) = (60, 12);
 /// Bad cells of the short form: what must be found at least, in percent.
 const SHORT_BAD: [(&str, f64); 4] = [("100% bad", 100.0), ("+5 points", 100.0), ("latency ×2", 100.0), ("+5 points from 600 s", 100.0)];
@@ -39,7 +42,7 @@ fn main() {
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
     if has("--help") {
         println!("Without a choice: --bad and --good.");
-        println!("cargo bench --bench decisions -- [--short | --good | --bad | --ablation] [--runs=N] [--only=NAME]");
+        println!("cargo bench --bench decisions -- [--short | --good | --bad | --ablation] [--runs=N] [--only=NAME;NAME…]");
         return;
     }
     let only = arguments.iter().find_map(|argument| argument.strip_prefix("--only="));
@@ -49,25 +52,35 @@ fn main() {
     }
     let all = !has("--good") && !has("--bad") && !has("--ablation");
     if all || has("--bad") {
-        bad(scale.unwrap_or(RUNS.1));
+        bad(scale.unwrap_or(RUNS.1), only);
     }
     if all || has("--good") {
         good(scale.unwrap_or(RUNS.0), only);
     }
     if has("--ablation") {
-        ablation(scale.unwrap_or(RUNS.1));
+        ablation(scale.map_or(ABLATION, |runs| (8 * runs, runs)), only);
     }
 }
 
-fn bad(runs: u64) {
+/// Whether a cell is among those that were asked for.
+fn chosen(name: &str, only: Option<&str>) -> bool {
+    only.is_none_or(|only| only.split(';').any(|part| name == part))
+}
+
+fn bad(runs: u64, only: Option<&str>) {
     println!("\n## Bad versions ({runs} runs each)\n");
     println!(
         "Excess: requests that failed, or took over 500 ms, because the candidate served them. Missed: promoted. Ratio: our excess ÷ theirs.\n"
     );
-    let lines: Vec<String> = cells::bad_ones().iter().enumerate().map(|(index, scenario)| compare(scenario, index as u64, runs)).collect();
+    let cells = cells::bad_ones();
+    let played = cells.iter().enumerate().filter(|(_, scenario)| chosen(scenario.name, only));
+    let lines: Vec<String> = played.map(|(index, scenario)| compare(scenario, index as u64, runs)).collect();
     println!("\n## In short\n\nFound, median seconds (95th percentile), excess; of the peers: found, and our excess ÷ theirs.\n");
     println!("| | plimsoll | {} |", Peer::ALL.map(Peer::name).join(" | "));
     println!("|{}\n{}", "---|".repeat(Peer::ALL.len() + 2), lines.join("\n"));
+    if only.is_some() {
+        return;
+    }
     println!("\n## Time to promotion of a good version\n");
     for (index, rate) in [(0, 100.0), (1, 10.0)] {
         compare(&Scenario::plain(if rate > 50.0 { "good, 100 rps" } else { "good, 10 rps" }, rate), 900 + index, runs.min(100));
@@ -119,17 +132,18 @@ fn compare(scenario: &Scenario, cell: u64, runs: u64) -> String {
 
 /// Good versions at a share that stays for an hour.
 fn good(runs: u64, only: Option<&str>) {
-    println!("\n## Good versions: false alarms in an hour at {}% ({runs} runs each)\n", play::FIXED_WEIGHT);
+    println!("\n## Good versions: false alarms in an hour at 10% ({runs} runs each)\n");
     println!("| cell | went back | upper 95% bound | promised | a z test that peeks |");
     println!("|---|---|---|---|---|");
     for (index, (scenario, promised)) in cells::good_ones().iter().enumerate() {
-        if only.is_some_and(|only| !scenario.name.contains(only)) {
+        if !chosen(scenario.name, only) {
             continue;
         }
-        // What costs much is run less often, and its bound says so.
-        let runs = if scenario.rate > 100.0 { runs / 4 } else { runs };
         let (count, bound, peeked) = false_alarms(scenario, 500 + index as u64, runs, Parts::default());
         println!("| {} | {count} of {runs} | {bound:.2}% | ≤ {promised}% | {peeked:.0}% |", scenario.name);
+    }
+    if only.is_some() {
+        return;
     }
     let bursts = cells::good_ones().into_iter().find(|(scenario, _)| scenario.name == "pod bursts of 20 s").unwrap().0;
     let independent = Parts { dispersion: false, pod_scores: false, ..Parts::default() };
@@ -145,40 +159,43 @@ fn false_alarms(scenario: &Scenario, cell: u64, runs: u64, parts: Parts) -> (u64
     (count, 100.0 * upper_bound(count, runs), 100.0 * peeked / runs as f64)
 }
 
-/// What each part of the judge buys.
-fn ablation(runs: u64) {
-    const BAD: [&str; 7] = [
+/// What each part of the judge buys: cells that it is meant for.
+fn ablation(runs: (u64, u64), only: Option<&str>) {
+    const BAD: [&str; 8] = [
         "100% bad",
         "+5 points",
         "+1 point",
         "+5 points from 600 s",
-        "+5 points after an outage",
+        "+1 point, 7 min after an outage",
         "one pod of five fails 50%",
         "+5 points, bursts",
+        "100% bad, bursts, 10 min of history",
     ];
-    const GOOD: [&str; 6] = [
+    const GOOD: [&str; 8] = [
         "plain, 100 rps",
+        "a retry now and then, on the line",
         "retries, on the line",
-        "pod bursts of 20 s",
-        "pods differ",
+        "pod bursts of 20 s, on the line",
+        "pods differ, on the line",
         "1% more fail in the first minute",
-        "rare pod incidents",
+        "rare pod incidents (5 h, 60 s, 50%)",
+        "hiccups of 2 s (10 h), 1 stable pod, 1 candidate",
     ];
-    println!("\n## What each part buys ({runs} runs each)\n");
+    println!("\n## What each part buys ({} runs of a good version, {} of a bad one)\n", runs.0, runs.1);
     println!("Bad versions: found, median seconds, excess failed. Good versions: share that went back within an hour at 10%.\n");
     println!("| the judge without | {} | {} |", BAD.join(" | "), GOOD.join(" | "));
     println!("|{}", "---|".repeat(BAD.len() + GOOD.len() + 1));
     let parts = std::iter::once(("(whole)", Parts::default())).chain(Parts::without_each());
-    for (name, parts) in parts {
+    for (name, parts) in parts.filter(|(name, _)| chosen(name, only)) {
         let mut line = format!("| {name}");
         for (index, scenario) in cells::bad_ones().iter().enumerate().filter(|(_, scenario)| BAD.contains(&scenario.name)) {
-            let outcomes = play::ramps(scenario, index as u64, runs, &[], parts);
+            let outcomes = play::ramps(scenario, index as u64, runs.1, &[], parts);
             let row = Row::of(&outcomes.iter().map(|run| run[0]).collect::<Vec<_>>());
             let _ = write!(line, " | {:.0}%, {} s, {:.0}", 100.0 * row.back, seconds(row.seconds.0), row.excess.0);
         }
         for (index, (scenario, _)) in cells::good_ones().iter().enumerate().filter(|(_, (scenario, _))| GOOD.contains(&scenario.name)) {
-            let (count, _, _) = false_alarms(scenario, 500 + index as u64, runs, parts);
-            let _ = write!(line, " | {:.1}%", 100.0 * count as f64 / runs as f64);
+            let (count, _, _) = false_alarms(scenario, 500 + index as u64, runs.0, parts);
+            let _ = write!(line, " | {:.2}%", 100.0 * count as f64 / runs.0 as f64);
         }
         println!("{line} |");
     }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use plimsoll::decide::analysis::{
-    Control, Counters, Judge, Objective, ObjectiveKind, OnNoEvidence, Parts, PodSample, PodState, Scrape, Settings, SilentPod, Situation,
-    Source, Verdict,
+    ContainerState, Control, Counters, Ended, Judge, Objective, ObjectiveKind, OnNoEvidence, Parts, PodSample, PodState, Scrape, Settings,
+    SignalMemory, SilentPod, Situation, Source, Verdict, signals,
 };
 
 use crate::random::Random;
-use crate::world::{BOUNDS, Cell, Scenario, TICK, World};
+use crate::scenario::{Bad, Scenario};
+use crate::world::{BOUNDS, Cell, Health, TICK, World};
 
 const STABLE: &str = "stable";
 const CANDIDATE: &str = "candidate";
@@ -54,8 +55,8 @@ struct Pod {
 }
 
 impl Pod {
-    fn new(revision: &str, index: usize, ready: f64) -> Self {
-        let name = format!("{revision}-{index}");
+    fn new(revision: &str, name: &str, ready: f64) -> Self {
+        let name = format!("{revision}-{name}");
         let state = PodState {
             pod: name.clone(),
             name,
@@ -63,9 +64,23 @@ impl Pod {
             ready: true,
             ready_since: Some(at(ready)),
             node_ready: true,
+            containers: vec![ContainerState { ever_started: true, ..ContainerState::default() }],
             ..PodState::default()
         };
         Self { state, started: at(ready), cell: [0; 2], bins: [0; BOUNDS.len() + 1] }
+    }
+
+    /// What its status shows at `time`, after so many crashes.
+    fn note(&mut self, health: &Health, time: f64) {
+        let [container] = self.state.containers.as_mut_slice() else { return };
+        if container.restarts < health.crashes {
+            container.restarts = health.crashes;
+            container.last_end = Some(Ended { reason: "Error".to_owned(), exit_code: 1, at: Some(at(time)), ..Ended::default() });
+            (self.cell, self.bins) = ([0; 2], [0; BOUNDS.len() + 1]);
+            (self.started, self.state.ready_since) = (at(health.down_until), Some(at(health.down_until)));
+        }
+        self.state.ready = health.down_until <= time;
+        self.state.lost_ready = (!self.state.ready).then(|| self.state.lost_ready.unwrap_or_else(|| at(time)));
     }
 
     fn add(&mut self, cell: &Cell) {
@@ -125,14 +140,16 @@ pub struct Ours {
     fixed: Option<f64>,
     decided: Decided,
     last_scrape: f64,
+    signals: SignalMemory,
 }
 
 impl Ours {
-    /// Before the first weight, with the history of stable that the scenario gives; `fixed`: a weight that never changes.
-    pub fn new(scenario: &Scenario, random: Random, fixed: Option<f64>, parts: Parts) -> Self {
+    /// Before the first weight, with the history of stable that the scenario gives; `fixed`: the scenario's weight never changes.
+    pub fn new(scenario: &Scenario, random: Random, fixed: bool, parts: Parts) -> Self {
         let judge = Judge::new(&settings(scenario, parts), None);
-        let mut pods: Vec<Pod> = (0..scenario.pods.0).map(|index| Pod::new(STABLE, index, -scenario.history - 3600.0)).collect();
-        pods.extend((0..scenario.pods.1).map(|index| Pod::new(CANDIDATE, index, 0.0)));
+        let mut pods: Vec<Pod> =
+            (0..scenario.pods.0).map(|index| Pod::new(STABLE, &index.to_string(), -scenario.history - 3600.0)).collect();
+        pods.extend((0..scenario.pods.1).map(|index| Pod::new(CANDIDATE, &index.to_string(), 0.0)));
         let mut ours = Self {
             judge,
             pods,
@@ -141,16 +158,17 @@ impl Ours {
             step: 0,
             steps: STEPS.into_iter().filter(|weight| *weight >= 25.0 || scenario.rate * weight / 100.0 > LEAST_RATE).collect(),
             weight_since: None,
-            fixed,
+            fixed: fixed.then_some(scenario.weight),
             decided: Decided::Not,
             last_scrape: -scenario.history,
+            signals: SignalMemory::default(),
         };
-        let mut history = World::new(&Scenario { outage: None, bad: crate::world::Bad::default(), ..scenario.clone() }, random);
+        let mut history = World::new(&Scenario { outage: None, bad: Bad::default(), ..scenario.clone() }, random);
         let ticks = (scenario.history / TICK) as i64;
         for tick in -ticks..0 {
             let time = tick as f64 * TICK;
-            let served = history.tick(time, &[1.0]);
-            ours.serve(&served.stable, &[]);
+            let (stable, _) = history.divided(time, 0.0);
+            ours.serve(&[stable], &[]);
             ours.look(time + TICK, true);
         }
         ours
@@ -167,8 +185,12 @@ impl Ours {
             (Decided::Back, _) => 0.0,
             (_, Some(weight)) => weight,
             (Decided::Promoted, None) => 100.0,
-            (Decided::Not, None) => self.steps.get(self.step).copied().unwrap_or(BAKE_WEIGHT),
+            (Decided::Not, None) => self.steps.get(self.step).copied().unwrap_or_else(|| self.bake_weight()),
         }
+    }
+
+    const fn bake_weight(&self) -> f64 {
+        if self.scenario.control { BAKE_WEIGHT } else { 100.0 }
     }
 
     /// What has been decided.
@@ -191,6 +213,24 @@ impl Ours {
         }
     }
 
+    /// What the status of the candidate's pods shows.
+    pub fn note(&mut self, health: &[Health], time: f64) {
+        for (pod, health) in self.pods[self.scenario.pods.0..].iter_mut().zip(health) {
+            pod.note(health, time);
+        }
+    }
+
+    /// The next pod of each revision in turn is replaced by a new one.
+    fn replace(&mut self, time: f64, history: bool) {
+        let (stable, candidate) = self.scenario.pods;
+        let minute = (time / 60.0).abs() as usize;
+        let name = format!("at-{time}");
+        self.pods[minute % stable] = Pod::new(STABLE, &name, time);
+        if !history {
+            self.pods[stable + minute % candidate] = Pod::new(CANDIDATE, &name, time);
+        }
+    }
+
     /// Scrapes and judges at `time`, the end of a tick.
     pub fn look(&mut self, time: f64, history: bool) {
         if self.decided != Decided::Not {
@@ -206,7 +246,7 @@ impl Ours {
         let now = at(time);
         let (mut samples, mut silent) = (Vec::new(), Vec::new());
         let shown = if history { self.scenario.pods.0 } else { self.pods.len() };
-        for pod in &self.pods[..shown] {
+        for pod in self.pods[..shown].iter().filter(|pod| pod.state.ready) {
             if self.scenario.lost_scrapes && self.random.happens(0.5) {
                 let (pod, revision) = (pod.state.pod.clone(), pod.state.revision.clone());
                 silent.push(SilentPod { pod, revision, why: "lost".to_owned() });
@@ -222,16 +262,24 @@ impl Ours {
             candidate: CANDIDATE,
             weight: self.weight(),
             weight_since: self.weight_since.map(at),
-            next_weight: self.steps.get(self.step + 1).copied().unwrap_or(if baking { 100.0 } else { BAKE_WEIGHT }),
+            next_weight: self.steps.get(self.step + 1).copied().unwrap_or(if baking { 100.0 } else { self.bake_weight() }),
             soak_seconds: if baking { BAKE_SECONDS } else { SOAK_SECONDS },
             baking,
-            control: Control::UntilEnd,
+            control: if self.scenario.control { Control::UntilEnd } else { Control::InSteps },
             deadline: None,
             on_no_evidence: OnNoEvidence::Hold,
             pods: &states,
         };
         self.judge.observe(&Scrape { at: now, samples, silent }, &situation);
+        if self.scenario.replaced && time % 60.0 == 0.0 {
+            self.replace(time, history);
+        }
         if history {
+            return;
+        }
+        let raised = signals::judge(&states, &[], now, Some(STABLE), CANDIDATE, &mut self.signals);
+        if raised.iter().any(|signal| signal.outcome == signals::Outcome::Fail) {
+            self.decided = Decided::Back;
             return;
         }
         match self.judge.judge(&situation).verdict {

@@ -38,6 +38,7 @@ pub struct Rollout {
     failed: u32,
     errors: u32,
     next_check: f64,
+    unready_seconds: f64,
     ever_succeeded: bool,
     decided: Decided,
 }
@@ -70,7 +71,17 @@ impl Rollout {
             Peer::ArgoDocs => (20.0, 600.0),
             Peer::Kayenta => (10.0, 1800.0),
         };
-        Self { peer, points: VecDeque::new(), weight, failed: 0, errors: 0, next_check, ever_succeeded: false, decided: Decided::Not }
+        Self {
+            peer,
+            points: VecDeque::new(),
+            weight,
+            failed: 0,
+            errors: 0,
+            next_check,
+            unready_seconds: 0.0,
+            ever_succeeded: false,
+            decided: Decided::Not,
+        }
     }
 
     /// The weight that it gives now, in percent.
@@ -87,12 +98,13 @@ impl Rollout {
         self.decided
     }
 
-    /// A tick is over: `time` is its end.
-    pub fn look(&mut self, time: f64, candidate: Cell, stable: Cell) {
+    /// A tick is over: `time` is its end; `ready`: whether all pods of the candidate are.
+    pub fn look(&mut self, time: f64, candidate: Cell, stable: Cell, ready: bool) {
         if self.decided != Decided::Not {
             return;
         }
         self.points.push_back(Point { candidate, stable });
+        self.unready_seconds = if ready { 0.0 } else { self.unready_seconds + TICK };
         if time + 1e-6 < self.next_check && !matches!(self.peer, Peer::ArgoMinute | Peer::ArgoMinute99 | Peer::ArgoDocs) {
             return;
         }
@@ -116,6 +128,13 @@ impl Rollout {
 
     fn flagger(&mut self, every: f64, by: f64, threshold: u32) {
         self.next_check += every;
+        if self.unready_seconds > 0.0 {
+            // Its progress deadline; until then it neither checks nor moves.
+            if self.unready_seconds >= 600.0 {
+                self.decided = Decided::Back;
+            }
+            return;
+        }
         if self.failed >= threshold {
             self.decided = Decided::Back;
             return;

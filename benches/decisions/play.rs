@@ -8,13 +8,12 @@ use plimsoll::decide::analysis::Parts;
 use crate::ours::{Decided, Ours};
 use crate::peers::{Peer, Rollout};
 use crate::random::Random;
-use crate::world::{Cell, SLOTS, Scenario, TICK, Tick, World};
+use crate::scenario::Scenario;
+use crate::world::{Cell, SLOTS, TICK, Tick, World};
 
 /// Seconds of a ramp, and of a share that stays.
 const RAMP: f64 = 75.0 * 60.0;
 const FIXED: f64 = 60.0 * 60.0;
-/// The share that stays, in percent.
-pub const FIXED_WEIGHT: f64 = 10.0;
 /// Histories of stable that runs share.
 const HISTORIES: u64 = 24;
 
@@ -54,21 +53,27 @@ impl Policy {
         }
     }
 
-    fn look(&mut self, time: f64, tick: &Tick, slots: usize) {
-        let sum = |slots: &[Vec<Cell>]| {
-            slots.iter().flatten().fold(Cell::default(), |mut sum, cell| {
-                sum.add(cell);
-                sum
-            })
-        };
+    /// `candidate` and `stable`: the slots that each has served.
+    fn look(&mut self, time: f64, tick: &Tick, candidate: &[Vec<Cell>], stable: &[Vec<Cell>]) {
         match self {
             Self::Ours(ours) => {
-                ours.serve(&tick.stable[slots..], &tick.candidate[..slots]);
+                ours.serve(stable, candidate);
+                ours.note(&tick.health, time);
                 ours.look(time, false);
             }
-            Self::Peer(rollout) => rollout.look(time, sum(&tick.candidate[..slots]), sum(&tick.stable[slots..])),
+            Self::Peer(rollout) => {
+                let ready = tick.health.iter().all(|health| health.down_until <= time);
+                rollout.look(time, sum(candidate), sum(stable), ready);
+            }
         }
     }
+}
+
+fn sum(slots: &[Vec<Cell>]) -> Cell {
+    slots.iter().flatten().fold(Cell::default(), |mut sum, cell| {
+        sum.add(cell);
+        sum
+    })
 }
 
 /// A policy in a run: a decision acts one tick later.
@@ -92,19 +97,16 @@ fn ramp(scenario: &Scenario, ours: Ours, peers: &[Peer], random: Random) -> Vec<
         .collect();
     let mut time = 0.0;
     while time < RAMP && seats.iter().any(|seat| seat.now > 0.0 || seat.outcome.decided == Decided::Not) {
-        let tick = world.tick(time, &SLOTS);
+        let tick = world.tick(time);
+        let loaded: Vec<Vec<Cell>> = tick.candidate.iter().map(|slot| slot.iter().map(|cell| cell.loaded()).collect()).collect();
         time += TICK;
         for seat in &mut seats {
             let slots = SLOTS.iter().filter(|end| **end * 100.0 <= seat.now + 1e-9).count();
-            for cell in tick.candidate[..slots].iter().flatten() {
-                seat.outcome.failed += f64::from(cell.failed);
-                seat.outcome.slow += f64::from(cell.slow());
-            }
-            for cell in tick.stable[..slots].iter().flatten() {
-                seat.outcome.failed -= f64::from(cell.failed);
-                seat.outcome.slow -= f64::from(cell.slow());
-            }
-            seat.policy.look(time, &tick, slots);
+            let served = if seat.now >= scenario.bad.above { &loaded } else { &tick.candidate };
+            let (own, instead) = (sum(&served[..slots]), sum(&tick.stable[..slots]));
+            seat.outcome.failed += f64::from(own.failed) - f64::from(instead.failed);
+            seat.outcome.slow += f64::from(own.slow()) - f64::from(instead.slow());
+            seat.policy.look(time, &tick, &served[..slots], &tick.stable[slots..]);
             (seat.now, seat.next) = (seat.next, seat.policy.weight());
             if seat.outcome.decided == Decided::Not {
                 seat.outcome.decided = seat.policy.decided();
@@ -128,13 +130,13 @@ fn fixed(scenario: &Scenario, mut ours: Ours, random: Random) -> (Option<f64>, b
     let (mut own, mut other, mut peeked) = (Cell::default(), Cell::default(), false);
     let (mut time, mut back) = (0.0, None);
     while time < FIXED {
-        let tick = world.tick(time, &[FIXED_WEIGHT / 100.0, 1.0]);
+        let (stable, candidate) = world.divided(time, scenario.weight);
         time += TICK;
-        tick.candidate[0].iter().for_each(|cell| own.add(cell));
-        tick.stable[1].iter().for_each(|cell| other.add(cell));
+        candidate.iter().for_each(|cell| own.add(cell));
+        stable.iter().for_each(|cell| other.add(cell));
         peeked |= pooled_z(&own, &other) > 2.3263;
         if back.is_none() {
-            ours.serve(&tick.stable[1..], &tick.candidate[..1]);
+            ours.serve(&[stable], &[candidate]);
             ours.look(time, false);
             back = (ours.decided() == Decided::Back).then_some(time);
         }
@@ -171,14 +173,14 @@ fn in_parallel<T: Send>(runs: u64, play: impl Fn(u64) -> T + Sync) -> Vec<T> {
     done.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
-fn histories(scenario: &Scenario, cell: u64, fixed: Option<f64>, parts: Parts) -> Vec<Ours> {
+fn histories(scenario: &Scenario, cell: u64, fixed: bool, parts: Parts) -> Vec<Ours> {
     let count = if scenario.history > 0.0 { HISTORIES } else { 1 };
     in_parallel(count, |run| Ours::new(scenario, Random::new(cell + 1_000_000, run), fixed, parts))
 }
 
 /// Outcomes of every run: ours first, then each of `peers`.
 pub fn ramps(scenario: &Scenario, cell: u64, runs: u64, peers: &[Peer], parts: Parts) -> Vec<Vec<Outcome>> {
-    let histories = histories(scenario, cell, None, parts);
+    let histories = histories(scenario, cell, false, parts);
     in_parallel(runs, |run| {
         let ours = histories[run as usize % histories.len()].with(Random::new(cell + 2_000_000, run));
         ramp(scenario, ours, peers, Random::new(cell, run))
@@ -187,7 +189,7 @@ pub fn ramps(scenario: &Scenario, cell: u64, runs: u64, peers: &[Peer], parts: P
 
 /// Runs in which a share stays: when ours went back, and whether the control that peeks did.
 pub fn stays(scenario: &Scenario, cell: u64, runs: u64, parts: Parts) -> Vec<(Option<f64>, bool)> {
-    let histories = histories(scenario, cell, Some(FIXED_WEIGHT), parts);
+    let histories = histories(scenario, cell, true, parts);
     in_parallel(runs, |run| {
         let ours = histories[run as usize % histories.len()].with(Random::new(cell + 2_000_000, run));
         fixed(scenario, ours, Random::new(cell, run))

@@ -45,16 +45,36 @@ impl Random {
         (-2.0 * (1.0 - self.uniform()).ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
     }
 
-    /// Poisson: by products up to a mean of 50, beyond that by halves, which add up exactly.
+    /// Poisson: by products up to a mean of 10, beyond that by Hörmann's transformed rejection (PTRS, 1993).
     pub fn poisson(&mut self, mean: f64) -> u64 {
-        if mean > 50.0 {
-            return self.poisson(mean / 2.0) + self.poisson(mean / 2.0);
+        if mean <= 0.0 {
+            return 0;
         }
-        let (limit, mut product, mut count) = ((-mean).exp(), self.uniform(), 0);
-        while product > limit {
-            product *= self.uniform();
-            count += 1;
+        if mean < 10.0 {
+            let (limit, mut product, mut count) = ((-mean).exp(), self.uniform(), 0);
+            while product > limit {
+                product *= self.uniform();
+                count += 1;
+            }
+            return count;
         }
-        count
+        let b = 0.931 + 2.53 * mean.sqrt();
+        let a = -0.059 + 0.024_83 * b;
+        let (inverse_alpha, fast) = (1.1239 + 1.1328 / (b - 3.4), 0.9277 - 3.6224 / (b - 2.0));
+        loop {
+            let (u, v) = (self.uniform() - 0.5, self.uniform());
+            let us = 0.5 - u.abs();
+            let count = ((2.0 * a / us + b) * u + mean + 0.43).floor();
+            if us >= 0.07 && v <= fast {
+                return count as u64;
+            }
+            if count < 0.0 || (us < 0.013 && v > us) {
+                continue;
+            }
+            let accepted = (v * inverse_alpha / (a / (us * us) + b)).ln() <= count * mean.ln() - mean - libm::lgamma(count + 1.0);
+            if accepted {
+                return count as u64;
+            }
+        }
     }
 }

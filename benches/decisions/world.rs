@@ -2,6 +2,7 @@
 //! same requests whatever weights it gives.
 
 use crate::random::Random;
+use crate::scenario::{Incident, Scenario};
 
 /// Seconds of a tick.
 pub const TICK: f64 = 5.0;
@@ -14,108 +15,6 @@ const BINS: usize = BOUNDS.len() + 1;
 const MEDIAN_MILLISECONDS: f64 = 60.0;
 const SPREAD: f64 = 0.7;
 
-/// How the candidate is worse; shares are added to stable's.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Bad {
-    /// Share of requests that fail in addition.
-    pub fails: f64,
-    /// From when on, in seconds.
-    pub from: f64,
-    /// Over so many seconds it grows to that.
-    pub over: f64,
-    /// Latency times this (0 is 1).
-    pub slower: f64,
-    /// Share of requests that take 1 to 2.5 s.
-    pub tail: f64,
-    /// Only the first pod is bad.
-    pub one_pod: bool,
-}
-
-impl Bad {
-    /// Nothing is wrong with it.
-    pub fn is_none(&self) -> bool {
-        self.fails == 0.0 && self.slower == 0.0 && self.tail == 0.0
-    }
-}
-
-/// Something that happens to single pods of both revisions: starts by chance, exponential length.
-#[derive(Clone, Copy, Debug)]
-pub struct Incident {
-    /// Mean seconds between two of a pod.
-    pub every: f64,
-    /// Mean seconds of one.
-    pub lasting: f64,
-    /// Share of requests that fail meanwhile.
-    pub fails: f64,
-    /// Share that takes 0.5 to 1 s meanwhile.
-    pub slow: f64,
-}
-
-/// A cell of the benchmark.
-#[expect(clippy::struct_excessive_bools, reason = "each is something that may be the matter")]
-#[derive(Clone, Debug)]
-pub struct Scenario {
-    /// Its name in the tables.
-    pub name: &'static str,
-    /// Requests per second.
-    pub rate: f64,
-    /// Stable's share of failures.
-    pub fails: f64,
-    /// Pods of stable and of the candidate.
-    pub pods: (usize, usize),
-    /// What is wrong with the candidate.
-    pub bad: Bad,
-    /// The candidate sits on the line that is still tolerated.
-    pub on_the_line: bool,
-    /// Both fail 30%: from when, for how long. A negative start is a random one.
-    pub outage: Option<(f64, f64)>,
-    /// Load ±60%, failures times e^±1.1 over the day.
-    pub day: bool,
-    /// Failures come in clusters of five, each on one pod.
-    pub retries: bool,
-    /// What happens to single pods.
-    pub incident: Option<Incident>,
-    /// Pods differ for good: lognormal spread of their failures.
-    pub pods_differ: f64,
-    /// Young pods are slower by 3 for so many seconds.
-    pub cold_seconds: f64,
-    /// Young pods fail 1% more in their first minute.
-    pub cold_fails: bool,
-    /// Seconds of history before the rollout.
-    pub history: f64,
-    /// Half of the scrapes are lost.
-    pub lost_scrapes: bool,
-    /// Seconds between scrapes.
-    pub interval: f64,
-    /// `warmUpSeconds`.
-    pub warm_up: i64,
-}
-
-impl Scenario {
-    /// An ordinary service of 10 pods.
-    pub fn plain(name: &'static str, rate: f64) -> Self {
-        Self {
-            name,
-            rate,
-            fails: 0.001,
-            pods: (10, 5),
-            bad: Bad::default(),
-            on_the_line: false,
-            outage: None,
-            day: false,
-            retries: false,
-            incident: None,
-            pods_differ: 0.0,
-            cold_seconds: 0.0,
-            cold_fails: false,
-            history: 7200.0,
-            lost_scrapes: false,
-            interval: 5.0,
-            warm_up: 30,
-        }
-    }
-}
-
 /// Requests of one pod, of one slot, in one tick.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cell {
@@ -123,6 +22,8 @@ pub struct Cell {
     pub requests: u32,
     /// Failed.
     pub failed: u32,
+    /// Of those that did not: would have failed under the load that the candidate does not bear.
+    pub failed_loaded: u32,
     /// By latency.
     pub bins: [u32; BINS],
 }
@@ -132,9 +33,15 @@ impl Cell {
     pub fn add(&mut self, other: &Self) {
         self.requests += other.requests;
         self.failed += other.failed;
+        self.failed_loaded += other.failed_loaded;
         for (bin, more) in self.bins.iter_mut().zip(other.bins) {
             *bin += more;
         }
+    }
+
+    /// As it is under that load.
+    pub fn loaded(self) -> Self {
+        Self { failed: self.failed + self.failed_loaded, failed_loaded: 0, ..self }
     }
 
     /// Requests slower than 500 ms.
@@ -150,6 +57,19 @@ pub struct Tick {
     pub stable: Vec<Vec<Cell>>,
     /// Served by the candidate.
     pub candidate: Vec<Vec<Cell>>,
+    /// The candidate's pods at the tick's end.
+    pub health: Vec<Health>,
+}
+
+/// How a pod of the candidate fares.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Health {
+    /// It crashed so often.
+    pub crashes: u32,
+    /// It waits for its restart until then.
+    pub down_until: f64,
+    /// It crashes next at that time.
+    next_crash: f64,
 }
 
 /// Pods of a revision.
@@ -167,6 +87,7 @@ pub struct World {
     random: Random,
     stable: Pods,
     candidate: Pods,
+    health: Vec<Health>,
     outage: Option<(f64, f64)>,
     phase: f64,
 }
@@ -179,12 +100,44 @@ impl World {
         let start = random.uniform() * 3000.0;
         let outage = scenario.outage.map(|(from, lasting)| if from < 0.0 { (start, lasting) } else { (from, lasting) });
         let phase = random.uniform() * std::f64::consts::TAU;
-        Self { scenario: scenario.clone(), random, stable, candidate, outage, phase }
+        let crashes = scenario.bad.crashes;
+        let next = |random: &mut Random| if crashes > 0.0 { random.exponential(crashes) } else { f64::INFINITY };
+        let health = (0..scenario.pods.1).map(|_| Health { next_crash: next(&mut random), ..Health::default() }).collect();
+        Self { scenario: scenario.clone(), random, stable, candidate, health, outage, phase }
     }
 
-    /// The requests of the tick that begins at `time` (seconds since the first weight; negative: history). `slots`: shares at which slots end;
-    /// where there are two at most, the first is the candidate's for good, the last stable's, and no other outcome is drawn.
-    pub fn tick(&mut self, time: f64, slots: &[f64]) -> Tick {
+    /// The requests of the tick that begins at `time` (seconds since the first weight), each as both revisions would serve it.
+    pub fn tick(&mut self, time: f64) -> Tick {
+        let (rate, stable, candidate) = self.shares(time, None);
+        let (stable_pods, candidate_pods) = self.scenario.pods;
+        let mut tick = Tick {
+            stable: vec![vec![Cell::default(); stable_pods]; SLOTS.len()],
+            candidate: vec![vec![Cell::default(); candidate_pods]; SLOTS.len()],
+            health: self.health.clone(),
+        };
+        let mut before = 0.0;
+        for (slot, end) in SLOTS.iter().enumerate() {
+            let count = self.random.poisson(rate * TICK * (end - before));
+            before = *end;
+            serve(count, &stable, &mut tick.stable[slot], self.scenario.retries, &mut self.random);
+            serve(count, &candidate, &mut tick.candidate[slot], self.scenario.retries, &mut self.random);
+        }
+        tick
+    }
+
+    /// The same where the candidate's weight (in percent) never changes: what stable's pods and what the candidate's served. A Poisson number of
+    /// requests, divided among pods and latencies by chance, is as many Poisson numbers: nothing is drawn request by request.
+    pub fn divided(&mut self, time: f64, weight: f64) -> (Vec<Cell>, Vec<Cell>) {
+        let (rate, stable, candidate) = self.shares(time, Some(weight));
+        let mut serve = |shares: &[Share], share: f64| -> Vec<Cell> {
+            let mean = rate * TICK * share / shares.len() as f64;
+            shares.iter().map(|pod| pod.serve(mean, self.scenario.retries, &mut self.random)).collect()
+        };
+        (serve(&stable, 1.0 - weight / 100.0), if weight > 0.0 { serve(&candidate, weight / 100.0) } else { Vec::new() })
+    }
+
+    /// Requests per second in this tick, and how each pod of stable and of the candidate serves.
+    fn shares(&mut self, time: f64, weight: Option<f64>) -> (f64, Vec<Share>, Vec<Share>) {
         let scenario = &self.scenario;
         let day = if scenario.day { (std::f64::consts::TAU * time / 7200.0 + self.phase).sin() } else { 0.0 };
         let rate = scenario.rate * (1.0 + 0.6 * day);
@@ -194,53 +147,73 @@ impl World {
         let bad = &scenario.bad;
         let grown = if time < bad.from { 0.0 } else { ((time - bad.from + TICK) / bad.over.max(TICK)).min(1.0) };
         let line = if scenario.on_the_line { 0.25 * base + 0.001 } else { 0.0 };
-        let cold = time < scenario.cold_seconds;
-        let slower = if bad.slower > 0.0 && time >= bad.from { bad.slower } else { 1.0 } * if cold { 3.0 } else { 1.0 };
-        let extra = line + if scenario.cold_fails && time < 60.0 { 0.01 } else { 0.0 };
-        let usual = bins(1.0);
+        let cold = if time < scenario.cold_seconds { 3.0 } else { 1.0 };
         let (stable_pods, candidate_pods) = scenario.pods;
-        let shares_stable: Vec<Share> =
-            (0..stable_pods).map(|pod| self.stable.share(pod, time, base, &usual, scenario.incident, &mut self.random)).collect();
+        let load = |share: f64, pods: usize| match weight.filter(|_| scenario.load_slows) {
+            Some(_) => 0.5 / (1.0 - 0.5 * (share * stable_pods as f64 / pods as f64).min(1.9)),
+            None => 1.0,
+        };
+        let own = weight.unwrap_or(0.0) / 100.0;
+        let slower = if bad.slower > 0.0 && time >= bad.from { bad.slower } else { 1.0 } * cold * load(own, candidate_pods);
+        let extra = line + if scenario.cold_fails && time < 60.0 { 0.01 } else { 0.0 };
+        let usual = bins(load(1.0 - own, stable_pods));
+        let incident = scenario.incident;
+        let stable = (0..stable_pods).map(|pod| self.stable.share(pod, time, base, &usual, incident, &mut self.random)).collect();
         let candidate_bins = bins(slower);
-        let shares_candidate: Vec<Share> = (0..candidate_pods)
+        let mut candidate: Vec<Share> = (0..candidate_pods)
             .map(|pod| {
-                let mut share = self.candidate.share(pod, time, base, &candidate_bins, scenario.incident, &mut self.random);
+                let mut share = self.candidate.share(pod, time, base, &candidate_bins, incident, &mut self.random);
+                share.fails = (share.fails + extra).min(1.0);
                 if !bad.one_pod || pod == 0 {
-                    share.fails = (share.fails + extra + bad.fails * grown).min(1.0);
+                    let worse = (share.fails + bad.fails * grown).min(1.0);
+                    if bad.above > 0.0 {
+                        share.fails_loaded = (worse - share.fails) / (1.0 - share.fails).max(1e-9);
+                    } else {
+                        share.fails = worse;
+                    }
                     if time >= bad.from {
                         share.slow = bad.tail;
                         share.slow_bins = 6;
                     }
-                } else {
-                    share.fails = (share.fails + extra).min(1.0);
                 }
                 share
             })
             .collect();
-        let mut tick = Tick {
-            stable: vec![vec![Cell::default(); stable_pods]; slots.len()],
-            candidate: vec![vec![Cell::default(); candidate_pods]; slots.len()],
-        };
-        let mut before = 0.0;
-        for (slot, end) in slots.iter().enumerate() {
-            let count = self.random.poisson(rate * TICK * (end - before));
-            before = *end;
-            let both = slots.len() > 2;
-            if both || slot + 1 == slots.len() {
-                serve(count, &shares_stable, &mut tick.stable[slot], scenario.retries, &mut self.random);
-            }
-            if both || slot + 1 < slots.len() {
-                serve(count, &shares_candidate, &mut tick.candidate[slot], scenario.retries, &mut self.random);
+        if bad.crashes > 0.0 && time >= 0.0 {
+            self.crash(time, &mut candidate);
+        }
+        (rate, stable, candidate)
+    }
+
+    /// Pods that crash fail what they are asked between their end and the tick's; one that waits for its restart is asked nothing, unless all do.
+    fn crash(&mut self, time: f64, shares: &mut [Share]) {
+        let end = time + TICK;
+        for (health, share) in self.health.iter_mut().zip(shares.iter_mut()) {
+            share.asked = health.down_until <= time;
+            if share.asked && health.next_crash < end {
+                let gone = (end - health.next_crash.max(time)) / TICK;
+                share.fails = share.fails + (1.0 - share.fails) * gone;
+                // The kubelet restarts at once, then after 10 s, 20 s, 40 s, …
+                let wait = if health.crashes == 0 { 0.0 } else { 10.0 * f64::from(1_u32 << (health.crashes - 1).min(5)) };
+                health.crashes += 1;
+                health.down_until = end + wait;
+                health.next_crash = health.down_until + self.random.exponential(self.scenario.bad.crashes);
             }
         }
-        tick
+        if shares.iter().all(|share| !share.asked) {
+            for share in shares {
+                (share.asked, share.fails) = (true, 1.0);
+            }
+        }
     }
 }
 
 /// How a pod serves in a tick.
 #[derive(Clone, Debug)]
 struct Share {
+    asked: bool,
     fails: f64,
+    fails_loaded: f64,
     slow: f64,
     slow_bins: usize,
     bins: [f64; BINS],
@@ -259,7 +232,8 @@ impl Pods {
     }
 
     fn share(&mut self, pod: usize, time: f64, base: f64, bins: &[f64; BINS], incident: Option<Incident>, random: &mut Random) -> Share {
-        let mut share = Share { fails: (base * self.factor[pod]).min(1.0), slow: 0.0, slow_bins: 5, bins: *bins };
+        let fails = (base * self.factor[pod]).min(1.0);
+        let mut share = Share { asked: true, fails, fails_loaded: 0.0, slow: 0.0, slow_bins: 5, bins: *bins };
         let Some(incident) = incident else { return share };
         let end = time + TICK;
         let mut covered = 0.0;
@@ -290,29 +264,62 @@ impl Pods {
     }
 }
 
-fn serve(count: u64, shares: &[Share], cells: &mut [Cell], retries: bool, random: &mut Random) {
+impl Share {
+    /// A tick of one pod that gets `mean` requests in the mean.
+    fn serve(&self, mean: f64, retries: f64, random: &mut Random) -> Cell {
+        let mut cell = Cell::default();
+        let fails = if retries > 0.0 { 0.0 } else { self.fails };
+        cell.failed = random.poisson(mean * fails) as u32;
+        for _ in 0..cell.failed {
+            cell.bins[self.bin(random)] += 1;
+        }
+        let mut below = 0.0;
+        for (bin, cumulative) in self.bins.iter().enumerate() {
+            let slow = if bin == self.slow_bins { self.slow } else { 0.0 };
+            let share = (1.0 - self.slow) * (cumulative - below) + slow;
+            below = *cumulative;
+            cell.bins[bin] += random.poisson(mean * (1.0 - fails) * share) as u32;
+        }
+        cell.requests = cell.bins.iter().sum();
+        self.cluster(&mut cell, retries, random);
+        cell
+    }
+
+    fn bin(&self, random: &mut Random) -> usize {
+        if random.happens(self.slow) { self.slow_bins } else { latency_bin(&self.bins, random) }
+    }
+
+    /// The same failures, in clusters on one pod.
+    fn cluster(&self, cell: &mut Cell, size: f64, random: &mut Random) {
+        if size == 0.0 {
+            return;
+        }
+        let clusters = random.poisson(f64::from(cell.requests) * self.fails / size);
+        for _ in 0..clusters {
+            let mut failures = 1;
+            while random.happens(1.0 - 1.0 / size) {
+                failures += 1;
+            }
+            cell.failed = (cell.failed + failures).min(cell.requests);
+        }
+    }
+}
+
+fn serve(count: u64, shares: &[Share], cells: &mut [Cell], retries: f64, random: &mut Random) {
+    let asked: Vec<usize> = (0..shares.len()).filter(|pod| shares[*pod].asked).collect();
     for _ in 0..count {
-        let pod = random.pick(shares.len());
+        let pod = asked[random.pick(asked.len())];
         let (share, cell) = (&shares[pod], &mut cells[pod]);
         cell.requests += 1;
-        if !retries && random.happens(share.fails) {
+        if retries == 0.0 && random.happens(share.fails) {
             cell.failed += 1;
+        } else if random.happens(share.fails_loaded) {
+            cell.failed_loaded += 1;
         }
-        let bin = if random.happens(share.slow) { share.slow_bins } else { latency_bin(&share.bins, random) };
-        cell.bins[bin] += 1;
+        cell.bins[share.bin(random)] += 1;
     }
-    if retries {
-        // Clusters of five in the mean: the same failures, each cluster on one pod.
-        for (share, cell) in shares.iter().zip(cells) {
-            let clusters = random.poisson(f64::from(cell.requests) * share.fails / 5.0);
-            for _ in 0..clusters {
-                let mut size = 1;
-                while random.happens(0.8) {
-                    size += 1;
-                }
-                cell.failed = (cell.failed + size).min(cell.requests);
-            }
-        }
+    for (share, cell) in shares.iter().zip(cells) {
+        share.cluster(cell, retries, random);
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Facts {
     pub route: Option<Routed>,
     /// Revisions whose Services routes of users' own name that do not count, or no longer.
     pub lent: BTreeSet<String>,
+    /// Revisions that have a Service of their own.
+    pub services: BTreeSet<String>,
     /// Endpoints of each revision's own Service that are ready.
     pub endpoints: BTreeMap<String, i32>,
     /// Pods that could not be created, with the API server's words.
@@ -70,6 +72,9 @@ impl Facts {
             let revision = child.body["spec"]["selector"]["plimsoll.dev/revision"].as_str();
             revision.map_or(Front::All, |revision| Front::One(revision.to_owned()))
         });
+        let services = snapshot.children.iter().filter(|(key, child)| key.kind == Kind::Service && child.ours);
+        let own = services.filter_map(|(_, child)| child.body["metadata"]["labels"]["plimsoll.dev/revision"].as_str());
+        facts.services = own.map(str::to_owned).collect();
         facts.routes(snapshot, name);
         for (_, slice) in snapshot.children.iter().filter(|(key, _)| key.kind == Kind::EndpointSlice) {
             let Some(revision) = slice.body["metadata"]["labels"]["plimsoll.dev/revision"].as_str() else { continue };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use libtest_mimic::{Failed, Trial};
+use plimsoll_bed::mesh::{Mesh, MeshClient};
 use plimsoll_bed::prometheus::Prometheus;
 use plimsoll_bed::{Bed, Gateway, Options};
 use plimsoll_demo::cluster::Cluster;
@@ -24,11 +25,11 @@ const OPERATOR: &str = env!("CARGO_BIN_EXE_plimsoll");
 
 struct World {
     runtime: Runtime,
-    prometheus: Mutex<Option<Prometheus>>,
+    beside: Mutex<Option<(Prometheus, Mesh)>>,
     bed: Mutex<Option<Bed>>,
     shared: Shared,
     /// Held alone by scenarios that take the node or the operator from all others ([`Turn`]).
-    turn: RwLock<()>,
+    turns: Turns,
 }
 
 /// What every scenario gets.
@@ -48,6 +49,8 @@ pub struct Shared {
     pub load: String,
     /// The Gateway.
     pub gateway: Gateway,
+    /// The mesh.
+    pub mesh: MeshClient,
 }
 
 /// Whether others may run at the same time.
@@ -61,20 +64,31 @@ pub enum Turn {
     Alone,
 }
 
+/// Who runs now.
+#[derive(Default)]
+struct Turns {
+    shared: RwLock<()>,
+    late: RwLock<()>,
+}
+
+/// What a scenario holds while it runs: a place among those of its kind, or everything.
+type Held<'a> = (Option<RwLockReadGuard<'a, ()>>, Option<[RwLockWriteGuard<'a, ()>; 2]>);
+
 impl Turn {
     /// Waits until it is this scenario's turn, which lasts as long as what is returned.
-    async fn take(self, turn: &RwLock<()>) -> (Option<RwLockReadGuard<'_, ()>>, Option<RwLockWriteGuard<'_, ()>>) {
+    async fn take(self, turns: &Turns) -> Held<'_> {
         if self != Self::Shared {
             others_have_ended().await;
         }
         match self {
-            Self::Shared => (Some(turn.read().await), None),
+            Self::Shared => (Some(turns.shared.read().await), None),
             Self::Late => {
-                // Granted when nobody reads any more; the next one of this kind is granted it at once.
-                drop(turn.write().await);
-                (Some(turn.read().await), None)
+                let place = turns.late.read().await;
+                // Granted when none of the others runs any more; they began before.
+                drop(turns.shared.write().await);
+                (Some(place), None)
             }
-            Self::Alone => (None, Some(turn.write().await)),
+            Self::Alone => (None, Some([turns.late.write().await, turns.shared.write().await])),
         }
     }
 }
@@ -95,7 +109,7 @@ static WORLD: OnceLock<Result<World, String>> = OnceLock::new();
 /// Ends the bed and waits until nothing is left of it.
 pub fn end() {
     let Some(Ok(world)) = WORLD.get() else { return };
-    drop(world.prometheus.lock().unwrap().take());
+    drop(world.beside.lock().unwrap().take());
     if let Some(bed) = world.bed.lock().unwrap().take() {
         world.runtime.block_on(bed.stop()).unwrap();
     }
@@ -107,7 +121,7 @@ pub fn scenario<F: Future<Output = Result<()>>>(name: &'static str, turn: Turn, 
     Trial::test(name.replace('-', "_"), move || {
         let world = WORLD.get_or_init(|| start().map_err(|error| format!("{error:#}"))).as_ref().map_err(Failed::from)?;
         world.runtime.block_on(async {
-            let _mine = turn.take(&world.turn).await;
+            let _mine = turn.take(&world.turns).await;
             let began = Instant::now();
             let place = Place { namespace: name, shared: world.shared.clone() };
             let result = run(place.clone()).await;
@@ -125,7 +139,7 @@ pub fn scenario<F: Future<Output = Result<()>>>(name: &'static str, turn: Turn, 
 
 fn start() -> Result<World> {
     let runtime = Runtime::new().context("no runtime")?;
-    let (bed, prometheus, shared) = runtime.block_on(async {
+    let (bed, beside, shared) = runtime.block_on(async {
         let bed = Bed::start_or_attach(Options { fake_nodes: 1, gateway: true, ..Options::real() }).await?;
         let cluster = Cluster::of_bed(&bed)?;
         let gateway = bed.gateway().cloned().context("the bed has no Gateway")?;
@@ -139,7 +153,7 @@ fn start() -> Result<World> {
             .await?;
         let address = address.trim().parse().with_context(|| format!("the node has the address {address:?}"))?;
         let prometheus = Prometheus::start(&bed, &namespaces, address).await?;
-        let url = Some(prometheus.url());
+        let (url, mesh) = (Some(prometheus.url()), Mesh::start(&bed).await?);
         let release = Release {
             name: "plimsoll".into(),
             namespace: "plimsoll-system".into(),
@@ -155,9 +169,10 @@ fn start() -> Result<World> {
         cluster.apply("default", &json!({ "apiVersion": "v1", "kind": "List", "items": all }).to_string()).await?;
         release.install(&cluster, &operator).await?;
         let (shop, load) = (images::push_shop(&cluster, images::shop(&apps, "1"), "1", &[])?, images::push_load(&cluster, &apps)?);
-        anyhow::Ok((bed, prometheus, Shared { cluster, release, apps, nestjs, shop, load, gateway }))
+        let client = mesh.client();
+        anyhow::Ok((bed, (prometheus, mesh), Shared { cluster, release, apps, nestjs, shop, load, gateway, mesh: client }))
     })?;
-    Ok(World { runtime, prometheus: Mutex::new(Some(prometheus)), bed: Mutex::new(Some(bed)), shared, turn: RwLock::new(()) })
+    Ok(World { runtime, beside: Mutex::new(Some(beside)), bed: Mutex::new(Some(bed)), shared, turns: Turns::default() })
 }
 
 fn namespace(name: &str) -> Value {

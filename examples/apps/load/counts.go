@@ -12,7 +12,7 @@ import (
 )
 
 // most versions that are counted apart; the rest is "other", so a target cannot fill the generator's memory.
-const most = 32
+const most = 256
 
 // localPort is what differs between failures of the same kind.
 var localPort = regexp.MustCompile(`[0-9.]+:[0-9]+->`)

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan as _};
 
 use super::Front;
 use super::target::enough_to_go_back;
@@ -13,6 +13,11 @@ use crate::api::status::{Memory, Progress, Stage};
 use crate::decide::facts::Facts;
 use crate::decide::plan::Plan;
 use crate::decide::traffic::Routed;
+
+/// A revision's Service outlives its last rollout by so many seconds. A mesh's control plane gathers changes (Istio for up to 10 s) and tells of
+/// Services before it tells of routes: what goes together with its place in the route costs the call that is chosen in between. Measured with
+/// Istio and gRPC clients: 1 of 32 242 calls without.
+pub const SERVICE_SECONDS: i64 = 15;
 
 /// Percent by revision while nothing is rolled out: everything to `stable`, as soon as its Service is seen to lead anywhere.
 #[must_use]
@@ -154,12 +159,21 @@ pub fn copies(plan: &Plan, progress: &Progress, facts: &Facts) -> bool {
     plan.mirror(progress.step).is_none() || mirrored == Some(&progress.revision)
 }
 
-/// Revisions whose own Service has to be: whoever gets a weight, or is still named in the route.
+/// Revisions whose own Service has to be: whoever gets a weight, is still named in the route, or was named there a moment ago.
 #[must_use]
-pub fn served(weights: &BTreeMap<String, i32>, plan: &Plan, memory: &Memory, facts: &Facts) -> BTreeSet<String> {
+pub fn served(weights: &BTreeMap<String, i32>, plan: &Plan, memory: &Memory, facts: &Facts, now: Timestamp) -> BTreeSet<String> {
     let named = facts.route.iter().flat_map(|route| route.weights.keys()).chain(&facts.lent);
     let wanted = memory.stable.iter().chain(memory.progress.iter().map(|progress| &progress.revision)).filter(|_| plan.is_weighted());
-    weights.keys().chain(named).chain(wanted).cloned().collect()
+    let lingering = facts.services.iter().filter(|_| services_linger(memory, facts, now).is_some());
+    weights.keys().chain(named).chain(wanted).chain(lingering).cloned().collect()
+}
+
+/// Until when Services stay that the last rollout has left behind.
+#[must_use]
+pub fn services_linger(memory: &Memory, facts: &Facts, now: Timestamp) -> Option<Timestamp> {
+    let until = memory.last.as_ref()?.at.0.saturating_add(SERVICE_SECONDS.seconds()).ok()?;
+    let left_behind = facts.services.iter().any(|revision| memory.stable.as_ref() != Some(revision));
+    (left_behind && until > now).then_some(until)
 }
 
 /// Percent of the load that so many pods carry.

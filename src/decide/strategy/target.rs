@@ -35,7 +35,7 @@ pub fn target(plan: &Plan, memory: &Memory, quarantined: &[Quarantined], facts: 
     }
     target.matched = memory.progress.as_ref().and_then(|progress| shares::matched(plan, progress, facts));
     target.mirrored = memory.progress.as_ref().and_then(|progress| shares::mirrored(plan, progress, facts));
-    target.services = shares::served(&target.weights, plan, memory, facts);
+    target.services = shares::served(&target.weights, plan, memory, facts, now);
     target.stable.clone_from(&memory.stable);
     for revision in &memory.history {
         target.replicas.entry(revision.clone()).or_insert(0);

@@ -2,15 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Sender, channel};
 
 use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::bed::Bed;
 use crate::build::Part;
-use crate::host;
+use crate::companion::Companion;
 use crate::stop::Stop;
 
 /// Seconds between two of its scrapes.
@@ -19,9 +17,7 @@ pub const SCRAPE_INTERVAL_SECONDS: u16 = 5;
 /// A Prometheus. It ends with the value, or with the process that started it, however that ends.
 pub struct Prometheus {
     address: SocketAddr,
-    child: Child,
-    /// Its parent is a thread of its own: the kernel ends it with the thread that started it, and a test's thread ends before others' do.
-    _parent: Sender<()>,
+    _process: Companion,
 }
 
 impl Prometheus {
@@ -50,16 +46,9 @@ impl Prometheus {
         let path = directory.join("prometheus.yml");
         std::fs::write(&path, config.to_string()).with_context(|| format!("cannot write {}", path.display()))?;
         let address = TcpListener::bind((address, 0)).and_then(|listener| listener.local_addr()).context("no free port")?;
-        let mut command = command(&directory, address)?;
-        let (end, ended) = channel::<()>();
-        let (started, child) = channel();
-        std::thread::spawn(move || {
-            let _ = started.send(command.spawn());
-            // Until the other side is dropped.
-            let _ = ended.recv();
-        });
-        let child = child.recv().context("the parent of Prometheus ended")?.context("cannot run prometheus")?;
-        Ok(Self { address, child, _parent: end })
+        let program = Part::Prometheus.program("prometheus")?;
+        let process = Companion::start(&program, &directory, &[], &arguments(&directory, address))?;
+        Ok(Self { address, _process: process })
     }
 
     /// Its address.
@@ -69,28 +58,11 @@ impl Prometheus {
     }
 }
 
-fn command(directory: &Path, address: SocketAddr) -> Result<Command> {
-    let setpriv = host::find_program("setpriv").context("the program `setpriv` is missing: install util-linux")?;
-    let log = std::fs::File::create(directory.join("log")).context("cannot write Prometheus' log")?;
+fn arguments(directory: &Path, address: SocketAddr) -> [String; 3] {
     let flag = |name: &str, value: String| format!("--{name}={value}");
-    let mut command = Command::new(setpriv);
-    command
-        // A test that is killed takes it along.
-        .args(["--pdeathsig", "KILL"])
-        .arg(Part::Prometheus.program("prometheus")?)
-        .arg(flag("config.file", directory.join("prometheus.yml").display().to_string()))
-        .arg(flag("storage.tsdb.path", directory.join("storage").display().to_string()))
-        .arg(flag("web.listen-address", address.to_string()))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log);
-    Ok(command)
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        // Gone already is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    [
+        flag("config.file", directory.join("prometheus.yml").display().to_string()),
+        flag("storage.tsdb.path", directory.join("storage").display().to_string()),
+        flag("web.listen-address", address.to_string()),
+    ]
 }

@@ -4,6 +4,7 @@ mod autoscaling;
 mod config;
 mod drain;
 mod jobs;
+mod mesh;
 mod metrics;
 mod nestjs;
 mod pods;
@@ -25,8 +26,6 @@ const DECIDED: Duration = Duration::from_secs(360);
 
 /// All of them.
 pub fn all() -> Vec<Trial> {
-    // Each by itself where it is a benchmark.
-    let turn = if zero_loss::rounds().is_some() { Alone } else { Late };
     // Those that take longest begin; the last ones wait for all others.
     vec![
         scenario("nestjs-good-version-is-promoted", Shared, nestjs::a_good_version_is_promoted),
@@ -43,11 +42,12 @@ pub fn all() -> Vec<Trial> {
         scenario("unpullable-image-is-rolled-back", Shared, pods::unpullable_image),
         scenario("out-of-memory-is-rolled-back", Shared, pods::out_of_memory),
         scenario("jobs-let-a-version-through-or-give-it-up", Shared, jobs::gate),
+        scenario("mesh-divides-calls-as-asked", Shared, mesh::divides_calls),
         scenario("pods-run-under-restricted", Shared, users::restricted),
         scenario("killed-operator-goes-on-where-it-was", Shared, restart::killed),
         // When everything else has ended: load is measured, and the node of all pods is drained.
-        scenario("routes-lose-no-request", turn, zero_loss::http),
-        scenario("routes-lose-no-grpc-call", turn, zero_loss::grpc),
+        scenario("routes-lose-no-request", Late, zero_loss::http),
+        scenario("routes-lose-no-grpc-call", Late, zero_loss::grpc),
         scenario("node-drains-while-the-candidate-is-broken", Alone, drain::broken_candidate),
     ]
 }

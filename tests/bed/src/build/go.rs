@@ -63,6 +63,16 @@ pub(super) const PROMETHEUS_PIN: &str = concat!(
     include_str!("../../prometheus/series/main.go")
 );
 
+pub(super) const MESH: &[Program] = &[
+    program("pilot-discovery", "istio.io/istio/pilot/cmd/pilot-discovery", "about 4 minutes"),
+    // A client that Istio tells by xDS where its calls go.
+    program("caller", "./caller", "about half a minute"),
+];
+
+/// What pins Istio, and the program beside it.
+pub(super) const MESH_PIN: &str =
+    concat!(include_str!("../../mesh/go.mod"), include_str!("../../mesh/go.sum"), include_str!("../../mesh/caller/main.go"));
+
 /// The file in the gateway's folder with the definitions of the Gateway API, standard channel.
 pub(super) const GATEWAY_API: &str = "gateway-api.yaml";
 
@@ -176,6 +186,16 @@ pub(super) fn build_prometheus(directory: &Path, stop: &Stop) -> Result<()> {
     // Of all that it could discover only Kubernetes: the rest is hundreds of packages.
     let tags: &[&str] = &["-tags", "remove_all_sd,enable_kubernetes_sd"];
     PROMETHEUS.iter().try_for_each(|program| module.build(program, &[("CGO_ENABLED", "0")], tags, stop))
+}
+
+pub(super) fn build_mesh(directory: &Path, stop: &Stop) -> Result<()> {
+    let files = [
+        ("go.mod", include_str!("../../mesh/go.mod")),
+        ("go.sum", include_str!("../../mesh/go.sum")),
+        ("caller/main.go", include_str!("../../mesh/caller/main.go")),
+    ];
+    let module = Module::unpack(directory, &files)?;
+    MESH.iter().try_for_each(|program| module.build(program, &[("CGO_ENABLED", "0")], &[], stop))
 }
 
 /// A Go module unpacked into the cache, beside the programs that it makes.

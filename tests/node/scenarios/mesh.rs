@@ -1,0 +1,104 @@
+//! In a mesh the callers themselves divide their calls: Istio takes the route whose parent is the front Service, and gRPC clients that it tells by
+//! xDS follow the weights, without a lost call.
+
+use std::collections::BTreeMap;
+use std::process::Child;
+
+use anyhow::{Context, Result, ensure};
+use plimsoll_bed::host;
+use plimsoll_demo::images;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{DECIDED, DEPLOYED};
+use crate::app::shop;
+use crate::world::Place;
+
+const PORT: u16 = 8080;
+const RATE: u32 = 200;
+const CALLS: u32 = 1000;
+const WEIGHT: u32 = 30;
+/// Half of the band in which 99.9 % of all binomial counts lie, in standard deviations.
+const BAND: f64 = 3.29;
+
+/// What a caller counts.
+#[derive(Debug, Deserialize)]
+struct Counts {
+    sent: u64,
+    failed: BTreeMap<String, u64>,
+    versions: BTreeMap<String, u64>,
+}
+
+/// A `GRPCRoute`, then an `HTTPRoute` of the same Service, while users go on calling.
+pub async fn divides_calls(place: Place) -> Result<()> {
+    let image = images::push_grpc_shop(&place.shared.cluster, &place.shared.apps)?;
+    place.apply(&version(&image, "1", "grpc")).await?;
+    place.settled("Stable", DEPLOYED).await?;
+    let users = Users(place.shared.mesh.caller(place.namespace, "shop", PORT, RATE, None)?.spawn().context("cannot start the caller")?);
+    rolled_out(&place, "grpcroute", &version(&image, "2", "grpc")).await?;
+    place.apply(&version(&image, "2", "http")).await?;
+    place.settled("Stable", DEPLOYED).await?;
+    rolled_out(&place, "httproute", &version(&image, "3", "http")).await?;
+    let counts = users.end()?;
+    ensure!(counts.failed.is_empty() && counts.versions.keys().eq(["1", "2", "3"]), "users saw {counts:?}");
+    println!("    {}: {} calls through the mesh, 0 lost; {:?}", place.namespace, counts.sent, counts.versions);
+    Ok(())
+}
+
+fn version(image: &str, name: &str, protocol: &str) -> Value {
+    let steps = json!([{ "weight": WEIGHT, "soakSeconds": 15 }]);
+    let mut service = shop(
+        image,
+        json!({
+            "ports": [{ "name": "http", "port": PORT }, { "name": "metrics", "port": 9090 }],
+            "env": [{ "name": "VERSION", "value": name }, { "name": "METRICS_LISTEN", "value": ":9090" }],
+            "expose": { "mesh": {}, "protocol": protocol },
+            "observability": { "metrics": { "port": "metrics" } },
+            "objectives": [{ "name": "availability", "errorRate": { "atMost": "2%" } }],
+            "rollout": {
+                "analysis": { "warmUpSeconds": 0, "minRequests": 50 },
+                "strategy": { "canary": { "router": "gatewayApi", "steps": steps } },
+            },
+        }),
+    );
+    service["spec"]["health"] = json!({ "readiness": { "tcpSocket": { "port": "http" }, "periodSeconds": 1 } });
+    service
+}
+
+/// A new version gets its share of calls, and then all of them.
+async fn rolled_out(place: &Place, kind: &str, service: &Value) -> Result<()> {
+    place.apply(service).await?;
+    let deadline = tokio::time::Instant::now() + DECIDED;
+    let soaks = "{.status.rollout.progress.stage} {.status.candidate.weight}";
+    while place.field(&["productionservice", "shop"], soaks).await != format!("Soaking {WEIGHT}") {
+        ensure!(tokio::time::Instant::now() < deadline, "the step never began");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    let controllers = place.field(&[kind, "shop"], "{.status.parents[*].controllerName}").await;
+    ensure!(controllers == "istio.io/gateway-controller", "the route was taken by {controllers:?}");
+    let mut caller = place.shared.mesh.caller(place.namespace, "shop", PORT, RATE, Some(CALLS))?;
+    let counts: Counts = tokio::task::spawn_blocking(move || counts(caller.spawn().context("cannot start the caller")?)).await??;
+    let name = service["spec"]["env"][0]["value"].as_str().context("a version has a name")?;
+    let own = *counts.versions.get(name).unwrap_or(&0) as f64;
+    let (calls, share) = (f64::from(CALLS), f64::from(WEIGHT) / 100.0);
+    let off = (own - calls * share).abs() / (calls * share * (1.0 - share)).sqrt();
+    ensure!(counts.failed.is_empty() && off <= BAND, "{WEIGHT} percent were asked for; {counts:?} is {off:.1} standard deviations off");
+    place.settled("Stable", DECIDED).await.map(drop)
+}
+
+/// What it prints when it has ended.
+fn counts(caller: Child) -> Result<Counts> {
+    let output = caller.wait_with_output().context("cannot wait for the caller")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(&text).with_context(|| format!("the caller printed {text:?}"))
+}
+
+/// Callers until they are told to end.
+struct Users(Child);
+
+impl Users {
+    fn end(self) -> Result<Counts> {
+        host::run("kill", &["-TERM", &self.0.id().to_string()])?;
+        counts(self.0)
+    }
+}

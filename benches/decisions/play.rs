@@ -132,8 +132,8 @@ fn fixed(scenario: &Scenario, mut ours: Ours, random: Random) -> (Option<f64>, b
     while time < FIXED {
         let (stable, candidate) = world.divided(time, scenario.weight);
         time += TICK;
-        candidate.iter().for_each(|cell| own.add(cell));
-        stable.iter().for_each(|cell| other.add(cell));
+        own.add(&sum(std::slice::from_ref(&candidate)));
+        other.add(&sum(std::slice::from_ref(&stable)));
         peeked |= pooled_z(&own, &other) > 2.3263;
         if back.is_none() {
             ours.serve(&[stable], &[candidate]);

@@ -136,9 +136,9 @@ pub fn closest_null(stable: f64, candidate: f64, weights: (f64, f64), null: Null
             + null.ratio * null.ratio * weights.1 * s_spread
             + candidate_term * (1.0 - 2.0 * s);
         if value > 0.0 {
-            high = s
+            high = s;
         } else {
-            low = s
+            low = s;
         }
         let step = s - value / slope;
         let next = if low < step && step < high { step } else { f64::midpoint(low, high) };

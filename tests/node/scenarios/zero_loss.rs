@@ -178,8 +178,7 @@ async fn disturb(place: &Place, load: &Load, seed: u32, calm: &AtomicBool) -> Re
     let mut random = fastrand::Rng::with_seed(seed.into());
     let mut acts: Vec<u32> = (0..4).collect();
     random.shuffle(&mut acts);
-    // Operators that are killed again and again are kept away by their own kubelet, which is not what this is about.
-    let more = rounds().map(|_| std::iter::repeat_with(|| fastrand::u32(0..3)));
+    let more = rounds().map(|_| std::iter::repeat_with(|| fastrand::u32(0..4)));
     let mut acts = acts.into_iter().chain(more.into_iter().flatten());
     while !calm.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(random.u64(3000..9000))).await;
@@ -209,7 +208,13 @@ async fn disturb(place: &Place, load: &Load, seed: u32, calm: &AtomicBool) -> Re
                 host::run_command(Command::new("kill").args(["-CONT", &controller]))?;
             }
             _ => {
-                kill_operators(&place.shared.release.namespace)?;
+                let namespace = &place.shared.release.namespace;
+                kill_operators(namespace)?;
+                if rounds().is_some() {
+                    // Pods that are killed again and again are kept away by their own kubelet, for minutes: they are replaced.
+                    let delete = ["delete", "pods", "--all", "--namespace", namespace, "--force", "--grace-period=0", "--wait=false"];
+                    place.shared.cluster.kubectl(&delete).await?;
+                }
             }
         }
     }

@@ -165,11 +165,11 @@ fn ablation(runs: (u64, u64), only: Option<&str>) {
         "100% bad",
         "+5 points",
         "+1 point",
-        "+5 points from 600 s",
-        "+1 point, 7 min after an outage",
         "one pod of five fails 50%",
         "+5 points, bursts",
         "100% bad, bursts, 10 min of history",
+        "+5 points from 600 s",
+        "+1 point, 7 min after an outage",
     ];
     // Good versions, and the parts that are there for them.
     const GOOD: [(&str, &[&str]); 8] = [
@@ -190,7 +190,9 @@ fn ablation(runs: (u64, u64), only: Option<&str>) {
     let parts = std::iter::once(("(whole)", Parts::default())).chain(Parts::without_each());
     for (name, parts) in parts.filter(|(name, _)| chosen(name, only)) {
         let mut line = format!("| {name}");
-        for (index, scenario) in cells::bad_ones().iter().enumerate().filter(|(_, scenario)| BAD.contains(&scenario.name)) {
+        for cell in BAD {
+            let cells = cells::bad_ones();
+            let (index, scenario) = cells.iter().enumerate().find(|(_, scenario)| scenario.name == cell).unwrap();
             let outcomes = play::ramps(scenario, index as u64, runs.1, &[], parts);
             let row = Row::of(&outcomes.iter().map(|run| run[0]).collect::<Vec<_>>());
             let _ = write!(line, " | {:.0}%, {} s, {:.0}", 100.0 * row.back, seconds(row.seconds.0), row.excess.0);

@@ -46,19 +46,15 @@ pub async fn divides_calls(place: Place) -> Result<()> {
 }
 
 fn version(image: &str, name: &str, protocol: &str) -> Value {
-    let steps = json!([{ "weight": WEIGHT, "soakSeconds": 15 }]);
+    let steps = json!([{ "weight": WEIGHT, "soakSeconds": 12 }]);
     let mut service = shop(
         image,
         json!({
             "ports": [{ "name": "http", "port": PORT }, { "name": "metrics", "port": 9090 }],
             "env": [{ "name": "VERSION", "value": name }, { "name": "METRICS_LISTEN", "value": ":9090" }],
             "expose": { "mesh": {}, "protocol": protocol },
-            "observability": { "metrics": { "port": "metrics" } },
-            "objectives": [{ "name": "availability", "errorRate": { "atMost": "2%" } }],
-            "rollout": {
-                "analysis": { "warmUpSeconds": 0, "minRequests": 50 },
-                "strategy": { "canary": { "router": "gatewayApi", "steps": steps } },
-            },
+            // Without objectives: this is about who gets the calls, not about how they are judged.
+            "rollout": { "bakeSeconds": 3, "strategy": { "canary": { "router": "gatewayApi", "steps": steps } } },
         }),
     );
     service["spec"]["health"] = json!({ "readiness": { "tcpSocket": { "port": "http" }, "periodSeconds": 1 } });

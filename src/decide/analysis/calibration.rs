@@ -17,8 +17,6 @@ use super::state::{CalibrationState, Unreadable};
 
 /// Pod-minutes after which nothing is added for lack of history.
 const ENOUGH_POD_MINUTES: f64 = 240.0;
-/// Failures are taken as independent unless the estimate of φ is so many standard errors above 1.
-const CLEARLY: f64 = 2.0;
 /// Added to S and V: as if five ordinary events had been seen.
 const PRIOR: f64 = 5.0;
 const MINUTE_SECONDS: i64 = 60;
@@ -89,12 +87,11 @@ impl WindowSums {
         self.variance_squares += variance * variance;
     }
 
-    /// φ of this window length: the estimate and one standard error; 1 where the estimate is not above 1 by two of them.
+    /// φ of this window length, without floor: the estimate and one standard error.
     pub fn phi(&self) -> f64 {
         let estimate = (self.spread + PRIOR) / (self.variance + PRIOR);
         let square = self.spread_squares - 2.0 * estimate * self.products + estimate * estimate * self.variance_squares;
-        let error = square.max(0.0).sqrt() / (self.variance + PRIOR);
-        if estimate - CLEARLY * error > 1.0 { estimate + error } else { 1.0 }
+        estimate + square.max(0.0).sqrt() / (self.variance + PRIOR)
     }
 
     /// S and V.

@@ -7,14 +7,15 @@ fn bad(name: &'static str, bad: Bad) -> Scenario {
     Scenario { bad, ..Scenario::plain(name, 100.0) }
 }
 
+fn with(mut scenario: Scenario, change: &dyn Fn(&mut Scenario)) -> Scenario {
+    change(&mut scenario);
+    scenario
+}
+
 /// Bad versions.
 pub fn bad_ones() -> Vec<Scenario> {
     let fails = |fails| Bad { fails, ..Bad::default() };
     let late = |fails| Bad { from: 600.0, fails, ..Bad::default() };
-    let with = |mut scenario: Scenario, change: &dyn Fn(&mut Scenario)| {
-        change(&mut scenario);
-        scenario
-    };
     vec![
         bad("100% bad", fails(1.0)),
         bad("50% bad", fails(0.5)),
@@ -66,11 +67,7 @@ const HICCUP: Incident = Incident { every: 36_000.0, lasting: 2.0, fails: 1.0, s
 /// Good versions, with a share that stays: the bound on false alarms, in percent, that each must keep.
 pub fn good_ones() -> Vec<(Scenario, f64)> {
     let plain = |name, rate| Scenario { pods: (10, 2), ..Scenario::plain(name, rate) };
-    let with = |name, change: &dyn Fn(&mut Scenario)| {
-        let mut scenario = plain(name, 100.0);
-        change(&mut scenario);
-        scenario
-    };
+    let with = |name, change: &dyn Fn(&mut Scenario)| with(plain(name, 100.0), change);
     let line = |scenario: &mut Scenario| scenario.on_the_line = true;
     let mut cells: Vec<(Scenario, f64)> = vec![
         (plain("plain, 0.1 rps", 0.1), 1.0),

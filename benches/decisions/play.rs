@@ -98,11 +98,12 @@ fn ramp(scenario: &Scenario, ours: Ours, peers: &[Peer], random: Random) -> Vec<
     let mut time = 0.0;
     while time < RAMP && seats.iter().any(|seat| seat.now > 0.0 || seat.outcome.decided == Decided::Not) {
         let tick = world.tick(time);
-        let loaded: Vec<Vec<Cell>> = tick.candidate.iter().map(|slot| slot.iter().map(|cell| cell.loaded()).collect()).collect();
+        let under_load = || tick.candidate.iter().map(|slot| slot.iter().map(|cell| cell.loaded()).collect()).collect();
+        let loaded: Option<Vec<Vec<Cell>>> = (scenario.bad.above > 0.0).then(under_load);
         time += TICK;
         for seat in &mut seats {
             let slots = SLOTS.iter().filter(|end| **end * 100.0 <= seat.now + 1e-9).count();
-            let served = if seat.now >= scenario.bad.above { &loaded } else { &tick.candidate };
+            let served = loaded.as_ref().filter(|_| seat.now >= scenario.bad.above).unwrap_or(&tick.candidate);
             let (own, instead) = (sum(&served[..slots]), sum(&tick.stable[..slots]));
             seat.outcome.failed += f64::from(own.failed) - f64::from(instead.failed);
             seat.outcome.slow += f64::from(own.slow()) - f64::from(instead.slow());

@@ -6,7 +6,7 @@ use std::process::Child;
 
 use anyhow::{Context, Result, ensure};
 use plimsoll_bed::host;
-use plimsoll_demo::images;
+use plimsoll_demo::{images, wait};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -64,12 +64,9 @@ fn version(image: &str, name: &str, protocol: &str) -> Value {
 /// A new version gets its share of calls, and then all of them.
 async fn rolled_out(place: &Place, kind: &str, service: &Value) -> Result<()> {
     place.apply(service).await?;
-    let deadline = tokio::time::Instant::now() + DECIDED;
-    let soaks = "{.status.rollout.progress.stage} {.status.candidate.weight}";
-    while place.field(&["productionservice", "shop"], soaks).await != format!("Soaking {WEIGHT}") {
-        ensure!(tokio::time::Instant::now() < deadline, "the step never began");
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    }
+    let stands = "{.status.rollout.progress.stage} {.status.candidate.weight}";
+    let soaks = async || (place.field(&["productionservice", "shop"], stands).await == format!("Soaking {WEIGHT}")).then_some(());
+    wait::until("the step begins", DECIDED, soaks).await?;
     let controllers = place.field(&[kind, "shop"], "{.status.parents[*].controllerName}").await;
     ensure!(controllers == "istio.io/gateway-controller", "the route was taken by {controllers:?}");
     let mut caller = place.shared.mesh.caller(place.namespace, "shop", PORT, RATE, Some(CALLS))?;

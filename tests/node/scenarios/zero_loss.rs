@@ -1,9 +1,9 @@
 //! No request is lost: versions come and go through Contour and Envoy under load, and whatever fails, the bad version itself has answered.
 //!
 //! The count is the load generator's, not the app's. `ROUNDS` is how often each strategy promotes and takes back over each protocol (`make
-//! bench-zero-loss`: 20); both protocols beside each other. In the second half of the rounds pods are deleted, replicas change as an autoscaler changes them, the Gateway's controller
-//! is stopped for three seconds and the operators are killed, at random moments, again and again. `make test` plays a canary over HTTP and
-//! blue-green over gRPC, once, with each disturbance once.
+//! bench-zero-loss`: 20); both protocols beside each other. In the second half of the rounds pods are deleted, replicas change as an
+//! autoscaler changes them, the Gateway's controller is stopped for three seconds and the operators are killed, at random moments, again and
+//! again. `make test` plays a canary over HTTP and blue-green over gRPC, once, with each disturbance once.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};

@@ -172,8 +172,7 @@ fn node_module(directory: &Path) -> Result<Module> {
 
 pub(super) fn build_metrics(directory: &Path, stop: &Stop) -> Result<()> {
     let files = [("go.mod", include_str!("../../metrics/go.mod")), ("go.sum", include_str!("../../metrics/go.sum"))];
-    let module = Module::unpack(directory, &files)?;
-    METRICS.iter().try_for_each(|program| module.build(program, &[("CGO_ENABLED", "0")], &[], stop))
+    build_all(METRICS, directory, &files, &[], stop)
 }
 
 pub(super) fn build_prometheus(directory: &Path, stop: &Stop) -> Result<()> {
@@ -182,10 +181,8 @@ pub(super) fn build_prometheus(directory: &Path, stop: &Stop) -> Result<()> {
         ("go.sum", include_str!("../../prometheus/go.sum")),
         ("series/main.go", include_str!("../../prometheus/series/main.go")),
     ];
-    let module = Module::unpack(directory, &files)?;
     // Of all that it could discover only Kubernetes: the rest is hundreds of packages.
-    let tags: &[&str] = &["-tags", "remove_all_sd,enable_kubernetes_sd"];
-    PROMETHEUS.iter().try_for_each(|program| module.build(program, &[("CGO_ENABLED", "0")], tags, stop))
+    build_all(PROMETHEUS, directory, &files, &["-tags", "remove_all_sd,enable_kubernetes_sd"], stop)
 }
 
 pub(super) fn build_mesh(directory: &Path, stop: &Stop) -> Result<()> {
@@ -194,8 +191,13 @@ pub(super) fn build_mesh(directory: &Path, stop: &Stop) -> Result<()> {
         ("go.sum", include_str!("../../mesh/go.sum")),
         ("caller/main.go", include_str!("../../mesh/caller/main.go")),
     ];
-    let module = Module::unpack(directory, &files)?;
-    MESH.iter().try_for_each(|program| module.build(program, &[("CGO_ENABLED", "0")], &[], stop))
+    build_all(MESH, directory, &files, &[], stop)
+}
+
+/// Builds these programs from the module that is made of these files, without C.
+fn build_all(programs: &[Program], directory: &Path, files: &[(&str, &str)], tags: &[&str], stop: &Stop) -> Result<()> {
+    let module = Module::unpack(directory, files)?;
+    programs.iter().try_for_each(|program| module.build(program, &[("CGO_ENABLED", "0")], tags, stop))
 }
 
 /// A Go module unpacked into the cache, beside the programs that it makes.

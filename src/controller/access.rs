@@ -219,7 +219,7 @@ impl Access {
         absent(self.ask(Request::new(format!("{GATEWAY_API}/gatewayclasses")).get(class, &GetParams::default())).await)
     }
 
-    /// Fields of a rule of an `HTTPRoute`, as the cluster's own definition has them.
+    /// Fields of a rule of an `HTTPRoute`, and their own fields (`retry.codes`), as the cluster's own definition has them.
     ///
     /// # Errors
     /// As the server answers.
@@ -234,7 +234,11 @@ impl Access {
         let fields = schemas.and_then(|schemas| {
             schemas.values().find(of_routes)?.pointer("/properties/spec/properties/rules/items/properties")?.as_object()
         });
-        Ok(fields.map(|fields| fields.keys().cloned().collect()))
+        let inner = |name: &str, schema: &Value| {
+            let fields = schema["properties"].as_object().into_iter().flat_map(|fields| fields.keys());
+            fields.map(|field| format!("{name}.{field}")).collect::<Vec<_>>()
+        };
+        Ok(fields.map(|fields| fields.iter().flat_map(|(name, schema)| [vec![name.clone()], inner(name, schema)].concat()).collect()))
     }
 
     /// Whether a version of an API has all of these kinds, by their plurals.

@@ -1,5 +1,5 @@
 //! What the Gateways of a cluster can do: which fields its routes have, and what a Gateway's class lists. Looked up for services that ask for more than every
-//! Gateway has, and not again for ten minutes.
+//! Gateway has, and not again for ten minutes; sooner while a service waits for a field that routes do not have yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -32,7 +32,7 @@ impl Gateways {
         if !routing.known || features::asked(spec).is_empty() {
             return;
         }
-        routing.fields = context.gateways.fields(context).await;
+        routing.fields = context.gateways.fields(context, &features::fields(spec)).await;
         let Some(gateway) = spec.expose.as_ref().and_then(|expose| expose.gateway.as_ref()) else { return };
         let (elsewhere, name) = routing.place(gateway);
         let namespace = elsewhere.unwrap_or_else(|| namespace.to_owned());
@@ -59,14 +59,18 @@ impl Gateways {
         found
     }
 
-    /// Fields of a rule of an `HTTPRoute`; `None`: not known.
-    async fn fields(&self, context: &Context) -> Option<BTreeSet<String>> {
+    /// Fields of a rule of an `HTTPRoute`, and theirs; `None`: not known. What was known stays while nothing newer can be read. A definition that has not all that are `needed` may be replaced any moment.
+    async fn fields(&self, context: &Context, needed: &BTreeSet<&str>) -> Option<BTreeSet<String>> {
         let now = Clock.now();
         let known = self.fields.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((_, found)) = known.filter(|(at, _)| now.duration_since(*at) < FRESH) {
-            return Some(found);
+        let lasts =
+            |found: &BTreeSet<String>| if needed.iter().all(|field| found.contains(*field)) { FRESH } else { features::LOOK_AGAIN / 2 };
+        if let Some((at, found)) = &known
+            && now.duration_since(*at) < lasts(found)
+        {
+            return Some(found.clone());
         }
-        let found = context.access.route_fields().await.ok().flatten()?;
+        let Some(found) = context.access.route_fields().await.ok().flatten() else { return known.map(|(_, found)| found) };
         *self.fields.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, found.clone()));
         Some(found)
     }

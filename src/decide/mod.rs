@@ -209,7 +209,8 @@ pub fn decide(snapshot: &Snapshot, measurements: &Measurements, now: Timestamp) 
     let asking = plan.as_ref().zip(progress).into_iter().flat_map(asked).flatten();
     // What is due and not yet asked waits for a round that is under way: its end wakes the service.
     let lingering = strategy::shares::services_linger(&advanced.memory, &facts, now);
-    let wake = advanced.wakes.into_iter().chain(measuring).chain(asking).chain(lingering).filter(|at| *at > now).min();
+    let looking = traffic::features::wake(refusals, now);
+    let wake = advanced.wakes.into_iter().chain(measuring).chain(asking).chain(lingering).chain(looking).filter(|at| *at > now).min();
     Decision { status, writes, events, wake, judge: advanced.judge }
 }
 

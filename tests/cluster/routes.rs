@@ -589,6 +589,21 @@ async fn without_the_gateway_api_everything_else_works_and_it_is_picked_up_when_
     assert_eq!(service["status"]["rollout"]["progress"]["stage"], "Shifting");
     sleep(A_WHILE).await;
     assert_eq!(world.get("psvc", "shop").await["status"]["rollout"]["progress"]["stage"], "Shifting");
+
+    // A field of the experimental channel is refused until that is installed; then the rollout begins anew with it.
+    world.patch("shop", &json!({"spec": {"rollout": {"strategy": {"canary": {"stickiness": {"cookie": "shop"}}}}}})).await;
+    let refused =
+        |service: &Value| condition(service, "Accepted").1.contains("no field sessionPersistence; install the experimental channel");
+    world.until("psvc", "shop", "refused stickiness", refused).await;
+    for kind in ["validatingadmissionpolicybindings", "validatingadmissionpolicies"] {
+        world.kubectl(&["delete", kind, "safe-upgrades.gateway.networking.k8s.io"]).await;
+    }
+    let experimental = Part::Gateway.program("experimental-routes.yaml").expect("routes of the experimental channel");
+    let install = ["apply", "--server-side", "--filename", experimental.to_str().unwrap()];
+    // The policy is asked for a moment longer.
+    until("they are installed", async || bed.kubectl(&install).await.ok()).await;
+    let sticky = |route: &Value| route["spec"]["rules"][0]["sessionPersistence"]["cookie"]["name"] == "shop";
+    world.until("httproute", "shop", "had the cookie", sticky).await;
 }
 
 #[tokio::test]

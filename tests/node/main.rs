@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
 
 mod app;
+mod envoy_gateway;
 mod scenarios;
 mod world;
 

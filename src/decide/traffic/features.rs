@@ -3,11 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{Routing, gateway_api};
 use crate::api::ProductionServiceSpec;
 use crate::api::expose::RouteProtocol;
 use crate::api::rollout::{RequestMatch, Strategy};
 use crate::decide::plan::Refusal;
+
+/// How often it is looked whether routes have a field by now that a service waits for.
+pub const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
+/// Why a spec is refused that waits for one.
+const UNKNOWN: &str = "RouteFieldUnknown";
 
 /// What a Gateway's class says that its controller can do, by the Gateway's `NAMESPACE/NAME`.
 pub type Listed = BTreeMap<String, Result<Class, String>>;
@@ -69,6 +76,18 @@ pub fn asked(spec: &ProductionServiceSpec) -> Vec<Feature> {
     features
 }
 
+/// Fields of a route's rule that a spec needs and not every version of the Gateway API has.
+#[must_use]
+pub fn fields(spec: &ProductionServiceSpec) -> BTreeSet<&'static str> {
+    asked(spec).iter().filter_map(|feature| feature.rule).collect()
+}
+
+/// When to look again for a field that was refused: nothing tells of a newer Gateway API.
+#[must_use]
+pub fn wake(refusals: &[Refusal], now: Timestamp) -> Option<Timestamp> {
+    refusals.iter().any(|refusal| refusal.reason == UNKNOWN).then(|| now + LOOK_AGAIN)
+}
+
 /// Features that the cluster's routes have no field for.
 pub fn refused(spec: &ProductionServiceSpec, routing: &Routing, refusals: &mut Vec<Refusal>) {
     let known = routing.fields.as_ref();
@@ -79,7 +98,7 @@ pub fn refused(spec: &ProductionServiceSpec, routing: &Routing, refusals: &mut V
             let path = if feature.field.starts_with("canary") { "spec.rollout.strategy." } else { "spec." };
             let field = feature.field;
             let message = format!("{path}{field}: routes of this cluster have no field {rule}; install {channel}, or remove it");
-            refusals.push(Refusal::new("RouteFieldUnknown", message));
+            refusals.push(Refusal::new(UNKNOWN, message));
         }
     }
 }
@@ -92,26 +111,26 @@ pub fn unproven(spec: &ProductionServiceSpec, gateway: Option<&str>, listed: &Li
         return None;
     }
     let Some(gateway) = gateway else {
-        return Some(format!("{}: a mesh lists its features nowhere", fields(features.iter())));
+        return Some(format!("{}: a mesh lists its features nowhere", words(features.iter())));
     };
     let class = match listed.get(gateway) {
         Some(Ok(class)) => class,
-        Some(Err(why)) => return Some(format!("{}: {why}", fields(features.iter()))),
-        None => return Some(format!("{}: the class of Gateway {gateway} is not known", fields(features.iter()))),
+        Some(Err(why)) => return Some(format!("{}: {why}", words(features.iter()))),
+        None => return Some(format!("{}: the class of Gateway {gateway} is not known", words(features.iter()))),
     };
     if class.features.is_empty() {
-        return Some(format!("{}: GatewayClass {} lists no features", fields(features.iter()), class.name));
+        return Some(format!("{}: GatewayClass {} lists no features", words(features.iter()), class.name));
     }
     let missing = features.iter().filter(|feature| feature.name.is_none_or(|name| !class.features.contains(name)));
-    let words = missing.map(|feature| match feature.name {
+    let each = missing.map(|feature| match feature.name {
         Some(name) => format!("{}: GatewayClass {} does not list {name}", feature.field, class.name),
         None => format!("{}: the Gateway API has no name for it that a GatewayClass could list", feature.field),
     });
-    let words: Vec<String> = words.collect();
-    (!words.is_empty()).then(|| words.join("; "))
+    let each: Vec<String> = each.collect();
+    (!each.is_empty()).then(|| each.join("; "))
 }
 
-fn fields<'a>(features: impl Iterator<Item = &'a Feature>) -> String {
+fn words<'a>(features: impl Iterator<Item = &'a Feature>) -> String {
     features.map(|feature| feature.field).collect::<Vec<_>>().join(", ")
 }
 
@@ -170,6 +189,26 @@ mod tests {
     }
 
     #[test]
+    fn a_cookie_is_written_as_the_clusters_routes_have_it() {
+        let sticky = spec(
+            &serde_json::json!({"router": "gatewayApi", "stickiness": {"cookie": "c", "maxAgeSeconds": 3661}}),
+            &serde_json::json!({}),
+        );
+        let written = |fields: Option<&[&str]>| {
+            let fields = fields.map(|fields| fields.iter().map(ToString::to_string).collect());
+            let plan = crate::decide::traffic::planned(&sticky, &Routing { fields, ..Routing::present() }, &mut Vec::new()).unwrap();
+            gateway_api::persistence(gateway_api::stickiness(&sticky).unwrap(), plan.session_name)
+        };
+        let new = serde_json::json!({"type": "Cookie", "cookie": {"name": "c", "lifetimeType": "Permanent"}, "absoluteTimeout": "1h1m1s"});
+        assert_eq!(written(None), new);
+        assert_eq!(written(Some(&["sessionPersistence", "sessionPersistence.cookie"])), new);
+        assert_eq!(
+            written(Some(&["sessionPersistence", "sessionPersistence.sessionName"])),
+            serde_json::json!({"type": "Cookie", "sessionName": "c", "cookieConfig": {"lifetimeType": "Permanent"}, "absoluteTimeout": "1h1m1s"})
+        );
+    }
+
+    #[test]
     fn what_routes_have_no_field_for_is_refused() {
         let sticky = spec(&serde_json::json!({"router": "gatewayApi", "stickiness": {"cookie": "c"}}), &serde_json::json!({}));
         let refusals = |fields: Option<&[&str]>| {
@@ -186,5 +225,8 @@ mod tests {
                 .message
                 .starts_with("spec.rollout.strategy.canary.stickiness: routes of this cluster have no field sessionPersistence")
         );
+        let now = Timestamp::UNIX_EPOCH;
+        assert_eq!(wake(&found, now), Some(now + LOOK_AGAIN));
+        assert_eq!(wake(&[Refusal::new("UnknownPort", "a mistake that nobody else mends")], now), None);
     }
 }

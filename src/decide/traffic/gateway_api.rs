@@ -46,7 +46,7 @@ pub fn route(plan: &Plan, route: &RoutePlan, target: &Target) -> (ObjectKey, Val
     let expose = plan.spec.expose.as_ref();
     let timeouts = timeouts(&plan.spec);
     let retry = retries(&plan.spec).map(retry);
-    let persistence = stickiness(&plan.spec).filter(|_| !weights.is_empty()).map(persistence);
+    let persistence = stickiness(&plan.spec).filter(|_| !weights.is_empty()).map(|stickiness| persistence(stickiness, route.session_name));
     let mirror = target.mirrored.as_ref().map(|(revision, percent)| {
         let backend = json!({"group": "", "kind": "Service", "name": revision_name(&plan.name, revision), "port": route.port});
         let mut mirror = json!({"backendRef": backend});
@@ -148,15 +148,18 @@ fn retry(retries: &Retries) -> Value {
     retry
 }
 
-fn persistence(stickiness: &Stickiness) -> Value {
-    match stickiness.max_age_seconds {
-        None => json!({"type": "Cookie", "cookie": {"name": stickiness.cookie, "lifetimeType": "Session"}}),
-        Some(seconds) => json!({
-            "type": "Cookie",
-            "cookie": {"name": stickiness.cookie, "lifetimeType": "Permanent"},
-            "absoluteTimeout": format!("{}h{}m{}s", seconds / 3600, seconds / 60 % 60, seconds % 60),
-        }),
+/// How a route's rule says it: `session_name` as the Gateway API had it before 1.7.
+pub(super) fn persistence(stickiness: &Stickiness, session_name: bool) -> Value {
+    let lifetime = if stickiness.max_age_seconds.is_some() { "Permanent" } else { "Session" };
+    let mut persistence = if session_name {
+        json!({"type": "Cookie", "sessionName": stickiness.cookie, "cookieConfig": {"lifetimeType": lifetime}})
+    } else {
+        json!({"type": "Cookie", "cookie": {"name": stickiness.cookie, "lifetimeType": lifetime}})
+    };
+    if let Some(seconds) = stickiness.max_age_seconds {
+        persistence["absoluteTimeout"] = format!("{}h{}m{}s", seconds / 3600, seconds / 60 % 60, seconds % 60).into();
     }
+    persistence
 }
 
 fn by_path(path: &str) -> Value {

@@ -42,6 +42,8 @@ pub struct RoutePlan {
     pub matches: Vec<RequestMatch>,
     /// The cluster knows this kind of route.
     pub known: bool,
+    /// Its routes call a sticky user's cookie `sessionName`, as the Gateway API did before 1.7.
+    pub session_name: bool,
 }
 
 /// Where the requests of a route come from: its parent.
@@ -134,6 +136,7 @@ pub fn planned(spec: &ProductionServiceSpec, routing: &Routing, refusals: &mut V
         drain_seconds: expose.drain_seconds.unwrap_or_else(|| expose.timeout_seconds.unwrap_or_default().max(DRAIN_SECONDS)),
         matches,
         known: routing.known,
+        session_name: routing.fields.as_ref().is_some_and(|fields| fields.contains("sessionPersistence.sessionName")),
     })
 }
 
@@ -167,6 +170,7 @@ fn users_plan(spec: &ProductionServiceSpec, reference: &RouteReference, routing:
         drain_seconds: reference.drain_seconds.unwrap_or(DRAIN_SECONDS),
         matches: Vec::new(),
         known: routing.known,
+        session_name: false,
         users: Some(users),
     })
 }

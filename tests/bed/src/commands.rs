@@ -27,7 +27,7 @@ Usage: plimsoll-bed COMMAND
               --keep           leave logs and audit log behind when the bed goes down
   down        take the bed away
   status      say whether a bed is up, and how to use it
-  build [controlplane|kubectl|node|metrics|gateway|prometheus|mesh]
+  build [controlplane|kubectl|node|metrics|gateway|prometheus|mesh|envoygateway]
               build these parts (default: all) into the cache, so that nothing waits for it later
   kubectl …   run kubectl on the bed that is up
   helm …      run helm on the bed that is up
@@ -189,9 +189,9 @@ fn build(arguments: &[String]) -> Result<()> {
     let mut parts = Vec::new();
     for name in arguments {
         let part = Part::ALL.into_iter().find(|part| part.name() == name);
-        parts.push(
-            part.with_context(|| format!("there is no part {name:?}: controlplane, kubectl, node, metrics, gateway, prometheus or mesh"))?,
-        );
+        parts.push(part.with_context(|| {
+            format!("there is no part {name:?}: controlplane, kubectl, node, metrics, gateway, prometheus, mesh or envoygateway")
+        })?);
     }
     if parts.is_empty() {
         parts = Part::ALL.to_vec();

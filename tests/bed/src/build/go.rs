@@ -73,6 +73,18 @@ pub(super) const MESH: &[Program] = &[
 pub(super) const MESH_PIN: &str =
     concat!(include_str!("../../mesh/go.mod"), include_str!("../../mesh/go.sum"), include_str!("../../mesh/caller/main.go"));
 
+pub(super) const ENVOY_GATEWAY: &[Program] =
+    &[program("envoy-gateway", "github.com/envoyproxy/gateway/cmd/envoy-gateway", "about 4 minutes")];
+
+/// The file in the gateway's folder with routes as the experimental channel has them; in Envoy Gateway's folder, in the version that that knows.
+pub(super) const EXPERIMENTAL_ROUTES: &str = "experimental-routes.yaml";
+
+/// The folder with Envoy Gateway's own Helm chart.
+pub(super) const ENVOY_GATEWAY_CHART: &str = "chart";
+
+/// What pins Envoy Gateway.
+pub(super) const ENVOY_GATEWAY_PIN: &str = concat!(include_str!("../../envoygateway/go.mod"), include_str!("../../envoygateway/go.sum"));
+
 /// The file in the gateway's folder with the definitions of the Gateway API, standard channel.
 pub(super) const GATEWAY_API: &str = "gateway-api.yaml";
 
@@ -126,9 +138,15 @@ pub(super) fn build_gateway(directory: &Path, stop: &Stop) -> Result<()> {
     let mut manifests: Vec<PathBuf> = listed.flatten().map(|entry| entry.path()).collect();
     manifests.sort();
     keep(&manifests, &directory.join(GATEWAY_API))?;
+    keep_experimental_routes(&standard.with_file_name("experimental"), directory)?;
     GATEWAY.iter().try_for_each(|program| module.build(program, &[("CGO_ENABLED", "0")], &[], stop))?;
     let contour = module.dependency("github.com/projectcontour/contour")?;
     keep(&[contour.join("examples/contour/01-crds.yaml")], &directory.join(CONTOUR_DEFINITIONS))
+}
+
+fn keep_experimental_routes(manifests: &Path, directory: &Path) -> Result<()> {
+    let routes = ["grpcroutes", "httproutes"].map(|kind| manifests.join(format!("gateway.networking.k8s.io_{kind}.yaml")));
+    keep(&routes, &directory.join(EXPERIMENTAL_ROUTES))
 }
 
 /// Joins manifests into one file. Only a complete one ever bears the name.
@@ -172,7 +190,7 @@ fn node_module(directory: &Path) -> Result<Module> {
 
 pub(super) fn build_metrics(directory: &Path, stop: &Stop) -> Result<()> {
     let files = [("go.mod", include_str!("../../metrics/go.mod")), ("go.sum", include_str!("../../metrics/go.sum"))];
-    build_all(METRICS, directory, &files, &[], stop)
+    build_all(METRICS, directory, &files, &[], stop).map(drop)
 }
 
 pub(super) fn build_prometheus(directory: &Path, stop: &Stop) -> Result<()> {
@@ -182,7 +200,7 @@ pub(super) fn build_prometheus(directory: &Path, stop: &Stop) -> Result<()> {
         ("series/main.go", include_str!("../../prometheus/series/main.go")),
     ];
     // Of all that it could discover only Kubernetes: the rest is hundreds of packages.
-    build_all(PROMETHEUS, directory, &files, &["-tags", "remove_all_sd,enable_kubernetes_sd"], stop)
+    build_all(PROMETHEUS, directory, &files, &["-tags", "remove_all_sd,enable_kubernetes_sd"], stop).map(drop)
 }
 
 pub(super) fn build_mesh(directory: &Path, stop: &Stop) -> Result<()> {
@@ -191,13 +209,31 @@ pub(super) fn build_mesh(directory: &Path, stop: &Stop) -> Result<()> {
         ("go.sum", include_str!("../../mesh/go.sum")),
         ("caller/main.go", include_str!("../../mesh/caller/main.go")),
     ];
-    build_all(MESH, directory, &files, &[], stop)
+    build_all(MESH, directory, &files, &[], stop).map(drop)
+}
+
+pub(super) fn build_envoy_gateway(directory: &Path, stop: &Stop) -> Result<()> {
+    let files = [("go.mod", include_str!("../../envoygateway/go.mod")), ("go.sum", include_str!("../../envoygateway/go.sum"))];
+    let module = build_all(ENVOY_GATEWAY, directory, &files, &[], stop)?;
+    keep_experimental_routes(&module.dependency("sigs.k8s.io/gateway-api")?.join("config/crd/experimental"), directory)?;
+    let chart = module.dependency("github.com/envoyproxy/gateway")?.join("charts/gateway-helm");
+    let (unfinished, finished) = (directory.join(".chart.unfinished"), directory.join(ENVOY_GATEWAY_CHART));
+    if finished.exists() {
+        return Ok(());
+    }
+    host::run("rm", &["-rf", &unfinished.display().to_string()])?;
+    // As it lies in the module it cannot be written to, and its values are a template of the release.
+    host::run("cp", &["--recursive", "--no-preserve=mode", &chart.display().to_string(), &unfinished.display().to_string()])?;
+    fs::rename(unfinished.join("values.tmpl.yaml"), unfinished.join("values.yaml"))
+        .and_then(|()| fs::rename(&unfinished, &finished))
+        .with_context(|| format!("cannot write {}", finished.display()))
 }
 
 /// Builds these programs from the module that is made of these files, without C.
-fn build_all(programs: &[Program], directory: &Path, files: &[(&str, &str)], tags: &[&str], stop: &Stop) -> Result<()> {
+fn build_all(programs: &[Program], directory: &Path, files: &[(&str, &str)], tags: &[&str], stop: &Stop) -> Result<Module> {
     let module = Module::unpack(directory, files)?;
-    programs.iter().try_for_each(|program| module.build(program, &[("CGO_ENABLED", "0")], tags, stop))
+    programs.iter().try_for_each(|program| module.build(program, &[("CGO_ENABLED", "0")], tags, stop))?;
+    Ok(module)
 }
 
 /// A Go module unpacked into the cache, beside the programs that it makes.

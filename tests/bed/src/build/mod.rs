@@ -32,11 +32,14 @@ pub enum Part {
     Prometheus,
     /// Istio's control plane, and a client that follows it.
     Mesh,
+    /// Envoy Gateway and its chart.
+    EnvoyGateway,
 }
 
 impl Part {
     /// All parts, in the order in which a bed needs them.
-    pub const ALL: [Self; 7] = [Self::ControlPlane, Self::Kubectl, Self::Node, Self::Metrics, Self::Gateway, Self::Prometheus, Self::Mesh];
+    pub const ALL: [Self; 8] =
+        [Self::ControlPlane, Self::Kubectl, Self::Node, Self::Metrics, Self::Gateway, Self::Prometheus, Self::Mesh, Self::EnvoyGateway];
 
     /// The word for this part on the command line.
     #[must_use]
@@ -49,6 +52,7 @@ impl Part {
             Self::Gateway => "gateway",
             Self::Prometheus => "prometheus",
             Self::Mesh => "mesh",
+            Self::EnvoyGateway => "envoygateway",
         }
     }
 
@@ -62,6 +66,7 @@ impl Part {
             Self::Gateway => (go::GATEWAY_PIN.to_owned() + wheels::ENVOY.requirement).into(),
             Self::Prometheus => go::PROMETHEUS_PIN.into(),
             Self::Mesh => go::MESH_PIN.into(),
+            Self::EnvoyGateway => go::ENVOY_GATEWAY_PIN.into(),
         }
     }
 
@@ -110,6 +115,7 @@ impl Part {
             }
             Self::Prometheus => go::build_prometheus(&directory, stop),
             Self::Mesh => go::build_mesh(&directory, stop),
+            Self::EnvoyGateway => go::build_envoy_gateway(&directory, stop),
         }
     }
 
@@ -140,9 +146,13 @@ impl Part {
             Self::Node => go::names(go::NODE),
             Self::Metrics => go::names(go::METRICS),
             Self::Kubectl => wheels::KUBECTL.programs.to_vec(),
-            Self::Gateway => [&go::names(go::GATEWAY)[..], &[go::GATEWAY_API, go::CONTOUR_DEFINITIONS], wheels::ENVOY.programs].concat(),
+            Self::Gateway => {
+                let files = [go::GATEWAY_API, go::EXPERIMENTAL_ROUTES, go::CONTOUR_DEFINITIONS];
+                [&go::names(go::GATEWAY)[..], &files, wheels::ENVOY.programs].concat()
+            }
             Self::Prometheus => go::names(go::PROMETHEUS),
             Self::Mesh => go::names(go::MESH),
+            Self::EnvoyGateway => [&go::names(go::ENVOY_GATEWAY)[..], &[go::EXPERIMENTAL_ROUTES, go::ENVOY_GATEWAY_CHART]].concat(),
         }
     }
 }

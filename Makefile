@@ -39,7 +39,7 @@ bench: requirements ## what deciding, judging and reading metrics cost, as ratio
 bench-decisions: requirements ## plimsoll's judge against the peers' policies on the same requests: tables and ratios, about 17 minutes (ABLATION=1: what each part of the judge buys)
 	$(CARGO) bench --bench decisions -- $(if $(ABLATION),--ablation)
 
-bench-zero-loss: requirements ## promotions and rollbacks under load through Contour and Envoy, disturbed in half of the rounds: fails if a request is lost (ROUNDS=20: about an hour)
+bench-zero-loss: requirements ## promotions and rollbacks under load through Contour and Envoy, disturbed in half of the rounds: fails if a request is lost (ROUNDS=20: about an hour; FROM=11: from that round on)
 	ROUNDS=$(or $(ROUNDS),20) $(CARGO) test --test node -- routes --nocapture
 
 crds: ## write the generated definition to crds/ and into the chart

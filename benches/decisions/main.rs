@@ -42,24 +42,41 @@ fn main() {
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
     if has("--help") {
         println!("Without a choice: --bad and --good.");
-        println!("cargo bench --bench decisions -- [--short | --good | --bad | --ablation] [--runs=N] [--only=NAME;NAME…]");
+        println!(
+            "cargo bench --bench decisions -- [--short | --good | --bad | --ablation] [--runs=N] [--only=NAME;NAME…] [--without=PART]"
+        );
         return;
     }
     let only = arguments.iter().find_map(|argument| argument.strip_prefix("--only="));
+    let without = arguments.iter().find_map(|argument| argument.strip_prefix("--without="));
+    let parts = without.map_or_else(Parts::default, judge_without);
     let scale = arguments.iter().find_map(|argument| argument.strip_prefix("--runs=")?.parse::<u64>().ok());
     if has("--short") {
         std::process::exit(i32::from(!short()));
     }
     let all = !has("--good") && !has("--bad") && !has("--ablation");
     if all || has("--bad") {
-        bad(scale.unwrap_or(RUNS.1), only);
+        bad(scale.unwrap_or(RUNS.1), only, parts);
     }
     if all || has("--good") {
-        good(scale.unwrap_or(RUNS.0), only);
+        good(scale.unwrap_or(RUNS.0), only, parts);
     }
     if has("--ablation") {
         ablation(scale.map_or(ABLATION, |runs| (4 * runs, runs)), only);
     }
+}
+
+/// The judge without the part of this name.
+fn judge_without(part: &str) -> Parts {
+    let known = Parts::without_each();
+    let found = known.iter().find(|(name, _)| *name == part);
+    found.map_or_else(
+        || {
+            eprintln!("no part of the judge is called {part:?}; there are: {}", known.map(|(name, _)| name).join(", "));
+            std::process::exit(2)
+        },
+        |(_, parts)| *parts,
+    )
 }
 
 /// Whether a cell is among those that were asked for.
@@ -67,14 +84,14 @@ fn chosen(name: &str, only: Option<&str>) -> bool {
     only.is_none_or(|only| only.split(';').any(|part| name == part))
 }
 
-fn bad(runs: u64, only: Option<&str>) {
+fn bad(runs: u64, only: Option<&str>, parts: Parts) {
     println!("\n## Bad versions ({runs} runs each)\n");
     println!(
         "Excess: requests that failed, or took over 500 ms, because the candidate served them. Missed: promoted. Ratio: our excess ÷ theirs.\n"
     );
     let cells = cells::bad_ones();
     let played = cells.iter().enumerate().filter(|(_, scenario)| chosen(scenario.name, only));
-    let lines: Vec<String> = played.map(|(index, scenario)| compare(scenario, index as u64, runs)).collect();
+    let lines: Vec<String> = played.map(|(index, scenario)| compare(scenario, index as u64, runs, parts)).collect();
     println!("\n## In short\n\nFound, median seconds (95th percentile), excess; of the peers: found, and our excess ÷ theirs.\n");
     println!("| | plimsoll | {} |", Peer::ALL.map(Peer::name).join(" | "));
     println!("|{}\n{}", "---|".repeat(Peer::ALL.len() + 2), lines.join("\n"));
@@ -83,13 +100,13 @@ fn bad(runs: u64, only: Option<&str>) {
     }
     println!("\n## Time to promotion of a good version\n");
     for (index, rate) in [(0, 100.0), (1, 10.0)] {
-        compare(&Scenario::plain(if rate > 50.0 { "good, 100 rps" } else { "good, 10 rps" }, rate), 900 + index, runs.min(100));
+        compare(&Scenario::plain(if rate > 50.0 { "good, 100 rps" } else { "good, 10 rps" }, rate), 900 + index, runs.min(100), parts);
     }
 }
 
 /// Prints a cell's table; its line in the short one.
-fn compare(scenario: &Scenario, cell: u64, runs: u64) -> String {
-    let outcomes = play::ramps(scenario, cell, runs, &Peer::ALL, Parts::default());
+fn compare(scenario: &Scenario, cell: u64, runs: u64, parts: Parts) -> String {
+    let outcomes = play::ramps(scenario, cell, runs, &Peer::ALL, parts);
     let row = |policy: usize| Row::of(&outcomes.iter().map(|run| run[policy]).collect::<Vec<_>>());
     let ours = row(0);
     let slow = ours.excess.1.abs().max(row(2).excess.1.abs()) > ours.excess.0.abs().max(row(2).excess.0.abs());
@@ -131,7 +148,7 @@ fn compare(scenario: &Scenario, cell: u64, runs: u64) -> String {
 }
 
 /// Good versions at a share that stays for an hour.
-fn good(runs: u64, only: Option<&str>) {
+fn good(runs: u64, only: Option<&str>, parts: Parts) {
     println!("\n## Good versions: false alarms in an hour at 10% ({runs} runs each)\n");
     println!("| cell | went back | upper 95% bound | promised | a z test that peeks |");
     println!("|---|---|---|---|---|");
@@ -139,7 +156,7 @@ fn good(runs: u64, only: Option<&str>) {
         if !chosen(scenario.name, only) {
             continue;
         }
-        let (count, bound, peeked) = false_alarms(scenario, 500 + index as u64, runs, Parts::default());
+        let (count, bound, peeked) = false_alarms(scenario, 500 + index as u64, runs, parts);
         println!("| {} | {count} of {runs} | {bound:.2}% | ≤ {promised}% | {peeked:.0}% |", scenario.name);
     }
     if only.is_some() {

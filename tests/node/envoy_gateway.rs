@@ -51,7 +51,13 @@ impl EnvoyGateway {
         }
         cluster.helm(&arguments).await?;
         let control = cluster.field(NAMESPACE, &["service", "envoy-gateway"], "{.spec.clusterIP}").await;
-        cluster.apply(namespace, &objects(name, &proxy, &control).to_string()).await?;
+        cluster.apply(NAMESPACE, &class(&proxy, &control).to_string()).await?;
+        let gateway = json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+            "metadata": { "name": name },
+            "spec": { "gatewayClassName": CLASS, "listeners": [{ "name": "http", "protocol": "HTTP", "port": 80 }] },
+        });
+        cluster.apply(namespace, &gateway.to_string()).await?;
         let served = async || {
             let gateway = ["gateway", name];
             let programmed = cluster.field(namespace, &gateway, "{.status.conditions[?(@.type==\"Programmed\")].status}").await;
@@ -66,6 +72,8 @@ impl EnvoyGateway {
         cluster.kubectl(&["delete", "gateway", name, "--namespace", namespace, "--ignore-not-found", "--timeout=60s"]).await?;
         cluster.kubectl(&["delete", "gatewayclass", CLASS, "--ignore-not-found", "--timeout=60s"]).await?;
         cluster.helm(&["uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait"]).await?;
+        // Its proxy would wait for minutes for connections to end.
+        cluster.kubectl(&["delete", "pods", "--all", "--namespace", NAMESPACE, "--force", "--grace-period=0"]).await?;
         cluster.kubectl(&["delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s"]).await.map(drop)
     }
 }
@@ -91,8 +99,8 @@ fn push(cluster: &Cluster, part: Part, program: &str) -> Result<String> {
     Ok(reference)
 }
 
-/// The class with its proxy, and a Gateway. `control`: where the proxy finds Envoy Gateway, for pods here have no DNS, and Envoy's own resolver reads no file.
-fn objects(name: &str, proxy: &str, control: &str) -> Value {
+/// The class, with its proxy. `control`: where the proxy finds Envoy Gateway, for pods here have no DNS, and Envoy's own resolver reads no file.
+fn class(proxy: &str, control: &str) -> Value {
     let hosts = format!("{control} envoy-gateway.{NAMESPACE}.svc.cluster.local.\n");
     let resolver = json!([{ "op": "add", "path": "/typed_dns_resolver_config", "value": {
         "name": "envoy.network.dns_resolver.getaddrinfo",
@@ -130,11 +138,6 @@ fn objects(name: &str, proxy: &str, control: &str) -> Value {
                 "controllerName": "gateway.envoyproxy.io/gatewayclass-controller",
                 "parametersRef": { "group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": CLASS, "namespace": NAMESPACE },
             },
-        },
-        {
-            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
-            "metadata": { "name": name },
-            "spec": { "gatewayClassName": CLASS, "listeners": [{ "name": "http", "protocol": "HTTP", "port": 80 }] },
         },
     ]})
 }

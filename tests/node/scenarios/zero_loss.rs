@@ -3,7 +3,7 @@
 //! The count is the load generator's, not the app's. `ROUNDS` is how often each strategy promotes and takes back over each protocol (`make
 //! bench-zero-loss`: 20); both protocols beside each other. In the second half of the rounds pods are deleted, replicas change as an
 //! autoscaler changes them, the Gateway's controller is stopped for three seconds and the operators are killed, at random moments, again and
-//! again. `make test` plays a canary over HTTP and blue-green over gRPC, once, with each disturbance once.
+//! again. `FROM` goes on with a later round. `make test` plays a canary over HTTP and blue-green over gRPC, once, with each disturbance once.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -15,6 +15,7 @@ use plimsoll_bed::host;
 use plimsoll_demo::load::{Lost, Summary};
 use plimsoll_demo::{images, wait};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::restart::kill_operators;
@@ -24,6 +25,12 @@ use crate::world::Place;
 
 const RATE: u32 = 300;
 const STOPPED: Duration = Duration::from_secs(3);
+/// Seconds that a pod goes on answering after its end has begun. Above the default of 5, of which a controller that stands still for 3 leaves 2.
+const DRAIN: u32 = 10;
+/// Operators that are killed sooner again do not get to do anything in between: the Lease of the one before has to run out.
+const KILLED_AGAIN: Duration = Duration::from_secs(60);
+/// The Gateway's controller and the operators are everybody's: one stops them at a time. When they were killed last.
+static EVERYBODYS: Mutex<Option<Instant>> = Mutex::const_new(None);
 /// Percent of its requests that the bad version fails.
 const FAILS: u32 = 20;
 
@@ -45,9 +52,13 @@ pub async fn grpc(place: Place) -> Result<()> {
 }
 
 /// How often, if somebody has said so.
-#[expect(clippy::disallowed_methods, reason = "a benchmark is told by the environment how long it shall be")]
 pub fn rounds() -> Option<u32> {
-    std::env::var("ROUNDS").ok()?.parse().ok()
+    told("ROUNDS")
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark is told by the environment how long it shall be")]
+fn told(variable: &str) -> Option<u32> {
+    std::env::var(variable).ok()?.parse().ok()
 }
 
 async fn no_request_is_lost(place: &Place, protocol: Protocol) -> Result<()> {
@@ -75,12 +86,13 @@ async fn no_request_is_lost(place: &Place, protocol: Protocol) -> Result<()> {
                 "expose": { "gateway": { "name": "public" }, "hostnames": [host(place)], "protocol": grpc },
                 "observability": { "metrics": { "port": "metrics" } },
                 "objectives": [{ "name": "availability", "errorRate": { "atMost": "2%" } }],
+                "health": { "drainSeconds": DRAIN },
                 "rollout": { "bakeSeconds": 4, "analysis": { "warmUpSeconds": 0, "minRequests": 50 } },
             }),
         );
         service["spec"]["rollout"]["strategy"] = strategy.clone();
         if protocol == Protocol::Grpc {
-            service["spec"]["health"] = json!({ "readiness": { "tcpSocket": { "port": "http" }, "periodSeconds": 1 } });
+            service["spec"]["health"]["readiness"] = json!({ "tcpSocket": { "port": "http" }, "periodSeconds": 1 });
         } else {
             service["spec"]["expose"].as_object_mut().expect("an object").remove("protocol");
         }
@@ -96,8 +108,8 @@ async fn no_request_is_lost(place: &Place, protocol: Protocol) -> Result<()> {
         (None, Protocol::Http) => vec![&canary],
         (None, Protocol::Grpc) => vec![&blue_green],
     };
-    let rounds = rounds().unwrap_or(1);
-    for (round, strategy) in (1..=rounds).flat_map(|round| strategies.iter().map(move |strategy| (round, *strategy))) {
+    let (first, rounds) = (told("FROM").unwrap_or(1), rounds().unwrap_or(1));
+    for (round, strategy) in (first..=rounds).flat_map(|round| strategies.iter().map(move |strategy| (round, *strategy))) {
         let calm = AtomicBool::new(round * 2 <= rounds);
         let name = if strategy == &canary { format!("canary-{round}") } else { format!("blue-green-{round}") };
         println!("    {} {name} of {rounds}{}", place.namespace, if calm.load(Ordering::Relaxed) { "" } else { ", disturbed" });
@@ -125,8 +137,9 @@ async fn no_request_is_lost(place: &Place, protocol: Protocol) -> Result<()> {
     ensure!(lost(&all) == 0, "at the end {}", words(&all));
     let own: u64 = all.versions.iter().filter(|(name, _)| name.starts_with("bad-")).map(|(_, version)| version.failed).sum();
     away.sort_by(f64::total_cmp);
+    let played = (first..=rounds).count();
     println!(
-        "{}: {rounds} promotions and {rounds} rollbacks of {}, {} requests at {RATE}/s, 0 lost; bad versions failed {own} of their own, for {:.1} s in the median",
+        "{}: {played} promotions and {played} rollbacks of {}, {} requests at {RATE}/s, 0 lost; bad versions failed {own} of their own, for {:.1} s in the median",
         place.namespace,
         if strategies.len() > 1 { "canary and of blue-green" } else { "a single strategy" },
         all.sent,
@@ -184,7 +197,7 @@ async fn disturb(place: &Place, load: &Load, seed: u32, calm: &AtomicBool) -> Re
         tokio::time::sleep(Duration::from_millis(random.u64(3000..9000))).await;
         let Some(act) = acts.next() else { break };
         let doing = ["a pod is deleted", "it is scaled", "the Gateway's controller stops for three seconds"];
-        let doing = doing.get(act as usize).unwrap_or(&"the operators are killed");
+        let doing = doing.get(act as usize).unwrap_or(&"the operators are killed, unless they just were");
         let so_far = load.summary().await?;
         let phase = place.field(&["productionservice", "shop"], "{.status.phase}: {.status.message}").await;
         println!("    {} at {:.1} s, {} lost: {doing} ({phase})", place.namespace, so_far.seconds, lost(&so_far));
@@ -202,12 +215,18 @@ async fn disturb(place: &Place, load: &Load, seed: u32, calm: &AtomicBool) -> Re
                 place.shared.cluster.kubectl(&["scale", "productionservice", "shop", "--namespace", place.namespace, &replicas]).await?;
             }
             2 => {
+                let _turn = EVERYBODYS.lock().await;
                 let controller = place.shared.gateway.controller.to_string();
                 host::run_command(Command::new("kill").args(["-STOP", &controller]))?;
                 tokio::time::sleep(STOPPED).await;
                 host::run_command(Command::new("kill").args(["-CONT", &controller]))?;
             }
             _ => {
+                let mut killed = EVERYBODYS.lock().await;
+                if killed.is_some_and(|at| at.elapsed() < KILLED_AGAIN) {
+                    continue;
+                }
+                *killed = Some(Instant::now());
                 let namespace = &place.shared.release.namespace;
                 kill_operators(namespace)?;
                 if rounds().is_some() {

@@ -174,7 +174,7 @@ impl Judge {
         let passes = if step.situation.baking {
             elapsed >= soak
                 && !unheard
-                && self.is_measured(step)
+                && self.unmeasured_seconds(step) <= 0.0
                 && !memory.mostly_bad()
                 && (!rising || elapsed >= soak.saturating_add(soak.max(SignedDuration::from_secs(PROLONGED_SECONDS))))
         } else {
@@ -202,7 +202,7 @@ impl Judge {
             (PendingReason::AlarmRising, step.rising() || memory.mostly_bad()),
             (PendingReason::WarmingUp, self.is_warming_up(memory, step)),
             (PendingReason::Soaking, step.elapsed().is_none_or(|elapsed| elapsed < soak)),
-            (PendingReason::Soaking, step.situation.baking && !self.is_measured(step)),
+            (PendingReason::Soaking, step.situation.baking && self.unmeasured_seconds(step) > 0.0),
             (PendingReason::TooFewRequests, memory.step.candidate < self.settings.min_requests),
             (PendingReason::NotYetExcluded, !memory.residual_harm(step.situation.next_weight)),
         ];
@@ -220,11 +220,17 @@ impl Judge {
         step.since.zip(heard).map_or(SignedDuration::ZERO, |(since, heard)| step.situation.now.duration_since(since.max(heard)))
     }
 
-    /// One block cannot fail a candidate, whatever is in it (§5, CAP): a bake that is shorter than three ends with the third. Without a bake
-    /// (0 seconds) there is nothing to measure.
-    fn is_measured(&self, step: &Step<'_>) -> bool {
-        let three_blocks = SignedDuration::from_secs(4 * self.settings.interval_seconds);
-        step.situation.soak_seconds == 0 || step.elapsed().is_some_and(|elapsed| elapsed >= three_blocks)
+    /// Seconds for which a bake has to be measured still. One block cannot fail a candidate, whatever is in it (§5, CAP): a bake that is shorter
+    /// than three ends with the third. And an operator that has just started knows nothing of the bake before it: it looks for itself first.
+    /// Without a bake (0 seconds) there is nothing to measure.
+    fn unmeasured_seconds(&self, step: &Step<'_>) -> f64 {
+        let (three_blocks, soak) = (4 * self.settings.interval_seconds, step.situation.soak_seconds);
+        if soak == 0 {
+            return 0.0;
+        }
+        let looked = self.looking.map_or(0.0, |looking| step.situation.now.duration_since(looking.since).as_secs_f64());
+        let looks = three_blocks.max(soak.min(LOOK_SECONDS)) as f64;
+        step.left(three_blocks).max((looks - looked).ceil())
     }
 
     /// Latency counts nothing while pods are young; what the candidate served then is known from the errors' count.

@@ -2,9 +2,11 @@
 //! Prometheus that discovers and scrapes them.
 
 use anyhow::{Context, Result, ensure};
+use plimsoll_demo::cluster::Cluster;
 use plimsoll_demo::load::{self, Summary};
 use plimsoll_demo::nestjs;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use super::{DECIDED, DEPLOYED};
 use crate::world::{Place, says};
@@ -59,6 +61,16 @@ pub async fn a_leak_goes_back(place: Place) -> Result<()> {
     app.goes_back("LEAK_MIB_PER_SECOND=12", OOM_KILLED).await
 }
 
+/// One image for all of these scenarios: its layers are large.
+static IMAGE: OnceCell<String> = OnceCell::const_new();
+
+async fn push(cluster: &Cluster, app: &nestjs::App) -> Result<String> {
+    let name = cluster.image("nestjs:1");
+    let (build, pushed) = (nestjs::image(app, "1").user("65532:65532"), name.clone());
+    tokio::task::spawn_blocking(move || build.push(&pushed)).await.context("pushing panicked")??;
+    Ok(name)
+}
+
 /// Where the numbers come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
@@ -82,10 +94,7 @@ impl<'a> App<'a> {
             eprintln!("not run: the NestJS app needs node and npm");
             return Ok(None);
         };
-        let image = place.shared.cluster.image(&format!("{}:1", place.namespace));
-        let build = nestjs::image(app, "1").user("65532:65532");
-        let pushed = image.clone();
-        tokio::task::spawn_blocking(move || build.push(&pushed)).await.context("pushing panicked")??;
+        let image = IMAGE.get_or_try_init(|| push(&place.shared.cluster, app)).await?.clone();
         place.apply(&service(&image, "", Source::Pods)).await?;
         let stable = place.settled("Stable", DEPLOYED).await?.status.stable.revision;
         load::start(&place.shared.cluster, place.namespace, &place.shared.load, RATE).await?;

@@ -55,7 +55,11 @@ impl Judge {
                 format!(
                     "{} so far; soaking for {}",
                     sentences::served(counts, bound),
-                    sentences::duration(step.left(situation.soak_seconds))
+                    sentences::duration(step.left(situation.soak_seconds).max(if situation.baking {
+                        self.unmeasured_seconds(step)
+                    } else {
+                        0.0
+                    }))
                 )
             }
             PendingReason::TooFewRequests => {

@@ -1,6 +1,7 @@
 //! etcd, kube-apiserver, kube-controller-manager and kube-scheduler. Needs no root.
 
 use std::fs;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -119,12 +120,14 @@ fn wait_until_ready(site: &Site, processes: &mut Processes, stop: &Stop) -> Resu
     let deadline = Instant::now() + START_LIMIT;
     loop {
         processes.check()?;
-        match site.kubectl(&["get", "--raw", "/readyz", "--request-timeout=5s"]) {
+        // Asking costs more than looking whether there is anybody to ask.
+        let listens = TcpStream::connect(("127.0.0.1", site.port)).context("it does not listen");
+        match listens.and_then(|_| site.kubectl(&["get", "--raw", "/readyz", "--request-timeout=5s"])) {
             Ok(_) => return Ok(()),
             Err(error) if Instant::now() > deadline => {
                 bail!("kube-apiserver is not ready after {} s: {error:#}", START_LIMIT.as_secs())
             }
-            Err(_) => stop.pause(Duration::from_millis(200))?,
+            Err(_) => stop.pause(Duration::from_millis(300))?,
         }
     }
 }

@@ -99,7 +99,7 @@ fn wait_until_usable(site: &Site, processes: &mut Processes, stop: &Stop) -> Res
         if Instant::now() > deadline {
             bail!("the fake nodes are not ready after {} s", READY_LIMIT.as_secs());
         }
-        stop.pause(Duration::from_millis(150))?;
+        stop.pause(Duration::from_millis(500))?;
     }
 }
 

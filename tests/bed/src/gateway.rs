@@ -144,6 +144,6 @@ fn wait_until_served(site: &Site, processes: &mut Processes, ready: u16, stop: &
             let log = host::last_lines(&processes.log("contour"), 15);
             bail!("the Gateway is not served after {} s; the end of Contour's log:\n{log}", START_LIMIT.as_secs());
         }
-        stop.pause(Duration::from_millis(100))?;
+        stop.pause(Duration::from_millis(500))?;
     }
 }

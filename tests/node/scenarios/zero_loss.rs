@@ -23,6 +23,7 @@ use super::{DECIDED, DEPLOYED};
 use crate::app::shop;
 use crate::world::Place;
 
+/// Requests per second over each protocol; in the short form over both together.
 const RATE: u32 = 300;
 const STOPPED: Duration = Duration::from_secs(3);
 /// Seconds that a pod goes on answering after its end has begun. Above the default of 5, of which a controller that stands still for 3 leaves 2.
@@ -54,6 +55,10 @@ pub async fn grpc(place: Place) -> Result<()> {
 /// How often, if somebody has said so.
 pub fn rounds() -> Option<u32> {
     told("ROUNDS")
+}
+
+fn rate() -> u32 {
+    if rounds().is_some() { RATE } else { RATE / 2 }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark is told by the environment how long it shall be")]
@@ -139,10 +144,11 @@ async fn no_request_is_lost(place: &Place, protocol: Protocol) -> Result<()> {
     away.sort_by(f64::total_cmp);
     let played = (first..=rounds).count();
     println!(
-        "{}: {played} promotions and {played} rollbacks of {}, {} requests at {RATE}/s, 0 lost; bad versions failed {own} of their own, for {:.1} s in the median",
+        "{}: {played} promotions and {played} rollbacks of {}, {} requests at {}/s, 0 lost; bad versions failed {own} of their own, for {:.1} s in the median",
         place.namespace,
         if strategies.len() > 1 { "canary and of blue-green" } else { "a single strategy" },
         all.sent,
+        rate(),
         away[away.len() / 2]
     );
     Ok(())
@@ -268,7 +274,7 @@ impl Load {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(&place.shared.apps.load);
         command.args(["--target", &format!("http://{}/", place.shared.gateway.address), "--host", &host(place)]);
-        command.args(["--rate", &RATE.to_string(), "--keep-alive", "--duration", "10h", "--max-requests", "1000000000"]);
+        command.args(["--rate", &rate().to_string(), "--keep-alive", "--duration", "10h", "--max-requests", "1000000000"]);
         command.args(["--timeout", "20s", "--max-in-flight", "2000", "--report-every", "0", "--listen", &address]);
         if protocol == Protocol::Grpc {
             command.arg("--grpc");

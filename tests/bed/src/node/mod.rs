@@ -161,6 +161,6 @@ fn wait_until_ready(site: &Site, processes: &mut Processes, stop: &Stop) -> Resu
             let log = host::last_lines(&processes.log(process), 15);
             bail!("the real node {lacks} after {} s; the end of the log of {process}:\n{log}", READY_LIMIT.as_secs());
         }
-        stop.pause(Duration::from_millis(250))?;
+        stop.pause(Duration::from_millis(500))?;
     }
 }

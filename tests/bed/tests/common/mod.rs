@@ -9,7 +9,7 @@ pub async fn until(what: &str, limit: Duration, mut check: impl AsyncFnMut() -> 
     let deadline = Instant::now() + limit;
     while !check().await {
         assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

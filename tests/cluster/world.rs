@@ -192,10 +192,18 @@ pub async fn pods(bed: &Bed) -> Api<Pod> {
     Api::<Pod>::all(client(bed).await)
 }
 
-/// Who is played at this address: its image's tag, and the seconds since it started. Addresses are given out again: nothing is remembered.
+/// Who is played at this address: its image's tag, and the seconds since it started. Addresses are given out again: nothing is remembered, and
+/// who is ending answers while nobody else has the address, as a real pod does until it is told to stop.
 pub async fn played(pods: &Api<Pod>, address: IpAddr) -> Option<(String, f64)> {
-    let found = pods.list(&ListParams::default().fields(&format!("status.podIP={address}"))).await.ok()?;
-    let pod = found.items.into_iter().find(|pod| pod.metadata.deletion_timestamp.is_none())?;
+    let list = ListParams::default().fields(&format!("status.podIP={address}"));
+    let mut answer = pods.list(&list).await;
+    if answer.is_err() {
+        // It may be busy.
+        answer = pods.list(&list).await;
+    }
+    let mut found = answer.ok()?.items;
+    found.sort_by_key(|pod| pod.metadata.deletion_timestamp.is_some());
+    let pod = found.into_iter().next()?;
     let image = pod.spec?.containers.first()?.image.clone()?;
     let started = pod.status?.start_time?.0.as_millisecond();
     let now = std::time::UNIX_EPOCH.elapsed().ok()?.as_secs_f64();

@@ -138,7 +138,7 @@ async fn an_abort_overtakes_a_job_and_lets_it_end() {
     let world = World::new("gate-job-abort").await;
     world.service("shop", &canary("1")).await;
     world.phase("shop", "Stable").await;
-    world.service("shop", &gated("job-runs-on", &json!({"command": ["/app", "migrate"], "timeoutSeconds": 15}))).await;
+    world.service("shop", &gated("job-runs-on", &json!({"command": ["/app", "migrate"], "timeoutSeconds": 45}))).await;
     let service = world.until("psvc", "shop", "waited for the Job", |service| message(service).contains(" runs; waiting until")).await;
     let revision = service["status"]["rollout"]["progress"]["revision"].as_str().unwrap();
     world.patch("shop", &json!({"spec": {"control": {"abort": revision}}})).await;

@@ -44,7 +44,8 @@ pub fn all() -> Vec<Trial> {
         scenario("out-of-memory-is-rolled-back", Shared, pods::out_of_memory),
         scenario("jobs-let-a-version-through-or-give-it-up", Shared, jobs::gate),
         scenario("mesh-divides-calls-as-asked", Shared, mesh::divides_calls),
-        scenario("users-stay-with-their-version", Shared, sticky::users_stay),
+        // Another Gateway with all that belongs to it: for CI, or by its name.
+        scenario("users-stay-with-their-version", Shared, sticky::users_stay).with_ignored_flag(true),
         scenario("pods-run-under-restricted", Shared, users::restricted),
         scenario("killed-operator-goes-on-where-it-was", Shared, restart::killed),
         // When everything else has ended: load is measured, and the node of all pods is drained.

@@ -83,8 +83,8 @@ async fn a_load_test_is_told_so_many_times_the_peak_that_prometheus_knows() {
     let service = world.until("psvc", "shop", "has made its load test", |service| gate(service)["job"]["uid"].is_string()).await;
     let number = |value: &Value| value.as_str().unwrap().parse::<f64>().unwrap();
     let (peak, target) = (number(&gate(&service)["load"]["peak"]), number(&gate(&service)["load"]["target"]));
-    // Two pods answer 400 requests a second each, and more when they are replaced.
-    assert!(peak > 50.0 && peak < 2000.0, "{peak}");
+    // Two pods answer 400 requests a second each, and more when they are replaced; in the first minute, of which Prometheus has seen a part, less.
+    assert!(peak > 10.0 && peak < 2000.0, "{peak}");
     assert!((target / peak - 2.5).abs() < 0.01, "{target} is not 2.5 times {peak}");
     let job = world.get("job", gate(&service)["job"]["name"].as_str().unwrap()).await;
     let env = job["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap().clone();

@@ -32,6 +32,8 @@ use scenario::Scenario;
 const RUNS: (u64, u64) = (1000, 300);
 /// Runs of the ablation, each part: good and bad.
 const ABLATION: (u64, u64) = (400, 100);
+/// Number of the first good cell: a cell's number chooses its requests.
+const FIRST_GOOD: u64 = 500;
 const SHORT: (u64, u64) = (60, 12);
 /// Bad cells of the short form: what must be found at least, in percent.
 const SHORT_BAD: [(&str, f64); 4] = [("100% bad", 100.0), ("+5 points", 100.0), ("latency ×2", 100.0), ("+5 points from 600 s", 100.0)];
@@ -82,6 +84,17 @@ fn judge_without(part: &str) -> Parts {
 /// Whether a cell is among those that were asked for.
 fn chosen(name: &str, only: Option<&str>) -> bool {
     only.is_none_or(|only| only.split(';').any(|part| name == part))
+}
+
+/// A bad version by its name, with its cell's number.
+fn bad_one(name: &str) -> (u64, Scenario) {
+    (0..).zip(cells::bad_ones()).find(|(_, scenario)| scenario.name == name).unwrap()
+}
+
+/// A good version by its name, with its cell's number.
+fn good_one(name: &str) -> (u64, Scenario) {
+    let named = (FIRST_GOOD..).zip(cells::good_ones()).find(|(_, (scenario, _))| scenario.name == name);
+    named.map(|(number, (scenario, _))| (number, scenario)).unwrap()
 }
 
 fn bad(runs: u64, only: Option<&str>, parts: Parts) {
@@ -156,13 +169,13 @@ fn good(runs: u64, only: Option<&str>, parts: Parts) {
         if !chosen(scenario.name, only) {
             continue;
         }
-        let (count, bound, peeked) = false_alarms(scenario, 500 + index as u64, runs, parts);
+        let (count, bound, peeked) = false_alarms(scenario, FIRST_GOOD + index as u64, runs, parts);
         println!("| {} | {count} of {runs} | {bound:.2}% | ≤ {promised}% | {peeked:.0}% |", scenario.name);
     }
     if only.is_some() {
         return;
     }
-    let bursts = cells::good_ones().into_iter().find(|(scenario, _)| scenario.name == "pod bursts of 20 s").unwrap().0;
+    let (_, bursts) = good_one("pod bursts of 20 s");
     let independent = Parts { dispersion: false, pod_scores: false, ..Parts::default() };
     let (count, _, _) = false_alarms(&bursts, 700, runs / 4, independent);
     println!("| pod bursts of 20 s, taken as independent (a control) | {count} of {} | | > 20% | |", runs / 4);
@@ -208,9 +221,8 @@ fn ablation(runs: (u64, u64), only: Option<&str>) {
     for (name, parts) in parts.filter(|(name, _)| chosen(name, only)) {
         let mut line = format!("| {name}");
         for cell in BAD {
-            let cells = cells::bad_ones();
-            let (index, scenario) = cells.iter().enumerate().find(|(_, scenario)| scenario.name == cell).unwrap();
-            let outcomes = play::ramps(scenario, index as u64, runs.1, &[], parts);
+            let (number, scenario) = bad_one(cell);
+            let outcomes = play::ramps(&scenario, number, runs.1, &[], parts);
             let row = Row::of(&outcomes.iter().map(|run| run[0]).collect::<Vec<_>>());
             let _ = write!(line, " | {:.0}%, {} s, {:.0}", 100.0 * row.back, seconds(row.seconds.0), row.excess.0);
         }
@@ -219,9 +231,8 @@ fn ablation(runs: (u64, u64), only: Option<&str>) {
                 line += " | –";
                 continue;
             }
-            let cells = cells::good_ones();
-            let (index, (scenario, _)) = cells.iter().enumerate().find(|(_, (scenario, _))| scenario.name == cell).unwrap();
-            let (count, _, _) = false_alarms(scenario, 500 + index as u64, runs.0, parts);
+            let (number, scenario) = good_one(cell);
+            let (count, _, _) = false_alarms(&scenario, number, runs.0, parts);
             let _ = write!(line, " | {:.2}%", 100.0 * count as f64 / runs.0 as f64);
         }
         println!("{line} |");
@@ -236,9 +247,8 @@ fn short() -> bool {
         if holds { passed += 1 } else { failed += 1 }
     };
     for (name, found) in SHORT_BAD {
-        let cells = cells::bad_ones();
-        let (index, scenario) = cells.iter().enumerate().find(|(_, scenario)| scenario.name == name).unwrap();
-        let outcomes = play::ramps(scenario, index as u64, SHORT.1, &[Peer::FlaggerMinute], Parts::default());
+        let (number, scenario) = bad_one(name);
+        let outcomes = play::ramps(&scenario, number, SHORT.1, &[Peer::FlaggerMinute], Parts::default());
         let row = |policy: usize| Row::of(&outcomes.iter().map(|run| run[policy]).collect::<Vec<_>>());
         let (ours, theirs) = (row(0), row(1));
         check(&format!("{name}: found in {:.0}% of the runs", 100.0 * ours.back), 100.0 * ours.back >= found);
@@ -246,9 +256,8 @@ fn short() -> bool {
         check(&format!("{name}: costs {own:.0} requests, flagger-1m {other:.0}"), own < other);
     }
     for name in SHORT_GOOD {
-        let cells = cells::good_ones();
-        let (index, (scenario, _)) = cells.iter().enumerate().find(|(_, (scenario, _))| scenario.name == name).unwrap();
-        let (count, _, _) = false_alarms(scenario, 500 + index as u64, SHORT.0, Parts::default());
+        let (number, scenario) = good_one(name);
+        let (count, _, _) = false_alarms(&scenario, number, SHORT.0, Parts::default());
         // 1% of 60: four or more have a chance of 0.3%.
         check(&format!("{name}: {count} of {} good versions went back", SHORT.0), count <= 3);
     }

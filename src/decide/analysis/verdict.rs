@@ -202,7 +202,7 @@ impl Judge {
             (PendingReason::AlarmRising, step.rising() || memory.mostly_bad()),
             (PendingReason::WarmingUp, self.is_warming_up(memory, step)),
             (PendingReason::Soaking, step.elapsed().is_none_or(|elapsed| elapsed < soak)),
-            (PendingReason::Soaking, step.situation.baking && self.unmeasured_seconds(step) > 0.0),
+            (PendingReason::Soaking, self.unmeasured_seconds(step) > 0.0),
             (PendingReason::TooFewRequests, memory.step.candidate < self.settings.min_requests),
             (PendingReason::NotYetExcluded, !memory.residual_harm(step.situation.next_weight)),
         ];
@@ -222,10 +222,10 @@ impl Judge {
 
     /// Seconds for which a bake has to be measured still. One block cannot fail a candidate, whatever is in it (§5, CAP): a bake that is shorter
     /// than three ends with the third. And an operator that has just started knows nothing of the bake before it: it looks for itself first.
-    /// Without a bake (0 seconds) there is nothing to measure.
+    /// Before the bake, and without one (0 seconds), there is nothing to measure.
     fn unmeasured_seconds(&self, step: &Step<'_>) -> f64 {
         let (three_blocks, soak) = (4 * self.settings.interval_seconds, step.situation.soak_seconds);
-        if soak == 0 {
+        if soak == 0 || !step.situation.baking {
             return 0.0;
         }
         let looked = self.looking.map_or(0.0, |looking| step.situation.now.duration_since(looking.since).as_secs_f64());

@@ -10,7 +10,7 @@ use plimsoll_demo::{images, wait};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{DECIDED, DEPLOYED};
+use super::{BAND, DECIDED, DEPLOYED, deviations};
 use crate::app::shop;
 use crate::world::Place;
 
@@ -22,8 +22,6 @@ const WEIGHT: u32 = 30;
 /// Java this was grpc/grpc-java#11947). Seen when the machine is busy; nothing in the cluster can prevent it. So many of a thousand at most.
 const OF_THE_CLIENT: &str = "unknown cluster selected for RPC";
 const OF_THE_CLIENT_AT_MOST: u64 = 1;
-/// Half of the band in which 99.9 % of all binomial counts lie, in standard deviations.
-const BAND: f64 = 3.29;
 
 /// What a caller counts.
 #[derive(Debug, Deserialize)]
@@ -88,8 +86,7 @@ async fn rolled_out(place: &Place, kind: &str, service: &Value) -> Result<()> {
     let counts: Counts = tokio::task::spawn_blocking(move || counts(caller.spawn().context("cannot start the caller")?)).await??;
     let name = service["spec"]["env"][0]["value"].as_str().context("a version has a name")?;
     let own = *counts.versions.get(name).unwrap_or(&0) as f64;
-    let (calls, share) = (f64::from(CALLS), f64::from(WEIGHT) / 100.0);
-    let off = (own - calls * share).abs() / (calls * share * (1.0 - share)).sqrt();
+    let off = deviations(own, CALLS, WEIGHT);
     ensure!(counts.none_lost() && off <= BAND, "{WEIGHT} percent were asked for; {counts:?} is {off:.1} standard deviations off");
     place.settled("Stable", DECIDED).await.map(drop)
 }

@@ -25,6 +25,15 @@ const DEPLOYED: Duration = Duration::from_secs(240);
 /// Enough for a rollout of short steps to end in one way or the other.
 const DECIDED: Duration = Duration::from_secs(360);
 
+/// Half of the band in which 99.9 % of all binomial counts lie, in standard deviations.
+const BAND: f64 = 3.29;
+
+/// How far it is from `percent` of `all` that `own` were counted, in standard deviations of a binomial count.
+fn deviations(own: f64, all: u32, percent: u32) -> f64 {
+    let (all, share) = (f64::from(all), f64::from(percent) / 100.0);
+    (own - all * share).abs() / (all * share * (1.0 - share)).sqrt()
+}
+
 /// All of them.
 pub fn all() -> Vec<Trial> {
     // Those that take longest begin; the last ones wait for all others.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use plimsoll_demo::wait;
 use serde_json::{Value, json};
 
-use super::{DECIDED, DEPLOYED};
+use super::{BAND, DECIDED, DEPLOYED, deviations};
 use crate::app::shop;
 use crate::envoy_gateway::{EnvoyGateway, install_experimental_routes};
 use crate::world::{Place, says};
@@ -19,8 +19,6 @@ const USERS: u32 = 150;
 /// What each of them asks for after the first answer.
 const MORE: u32 = 4;
 const WEIGHT: u32 = 50;
-/// Half of the band in which 99.9 % of all binomial counts lie, in standard deviations.
-const BAND: f64 = 3.29;
 
 /// The field comes with another channel of the Gateway API, which is picked up; cookies hold while a canary runs, and bind nobody to one that was taken back.
 pub async fn users_stay(place: Place) -> Result<()> {
@@ -75,9 +73,7 @@ async fn played(place: &Place) -> Result<()> {
     for user in &users {
         *counts.entry(user.version.clone()).or_default() += 1;
     }
-    let (all, share) = (f64::from(USERS), f64::from(WEIGHT) / 100.0);
-    let own = f64::from(counts.get("2").copied().unwrap_or(0));
-    let off = (own - all * share).abs() / (all * share * (1.0 - share)).sqrt();
+    let off = deviations(f64::from(counts.get("2").copied().unwrap_or(0)), USERS, WEIGHT);
     ensure!(off <= BAND, "{WEIGHT} percent were asked for; {counts:?} is {off:.1} standard deviations off");
 
     let candidate = place.field(&["productionservice", "shop"], "{.status.candidate.revision}").await;

@@ -55,11 +55,7 @@ impl Judge {
                 format!(
                     "{} so far; soaking for {}",
                     sentences::served(counts, bound),
-                    sentences::duration(step.left(situation.soak_seconds).max(if situation.baking {
-                        self.unmeasured_seconds(step)
-                    } else {
-                        0.0
-                    }))
+                    sentences::duration(step.left(situation.soak_seconds).max(self.unmeasured_seconds(step)))
                 )
             }
             PendingReason::TooFewRequests => {

@@ -116,5 +116,8 @@ pub fn good_ones() -> Vec<(Scenario, f64)> {
         let name = ["1 stable pod, 1 candidate", "2 stable pods, 1 candidate", "3 stable pods, 1 candidate"][stable - 1];
         cells.push((Scenario { pods: (stable, 1), ..plain(name, 100.0) }, 1.0));
     }
+    for (name, incident) in [("pod bursts of 20 s, 1 candidate", BURST_20), ("pod bursts of 60 s, 1 candidate", BURST_60)] {
+        cells.push((Scenario { incident: Some(incident), pods: (10, 1), ..plain(name, 100.0) }, 1.0));
+    }
     cells
 }

@@ -45,7 +45,7 @@ fn main() {
     if has("--help") {
         println!("Without a choice: --bad and --good.");
         println!(
-            "cargo bench --bench decisions -- [--short | --good | --bad | --ablation] [--runs=N] [--only=NAME;NAME…] [--without=PART]"
+            "cargo bench --bench decisions -- [--short | --good | --bad | --ours | --ablation] [--runs=N] [--only=NAME;NAME…] [--without=PART]"
         );
         return;
     }
@@ -57,6 +57,10 @@ fn main() {
         std::process::exit(i32::from(!short()));
     }
     let all = !has("--good") && !has("--bad") && !has("--ablation");
+    if has("--ours") {
+        ours(scale.unwrap_or(RUNS.1), only, parts);
+        return;
+    }
     if all || has("--bad") {
         bad(scale.unwrap_or(RUNS.1), only, parts);
     }
@@ -114,6 +118,16 @@ fn bad(runs: u64, only: Option<&str>, parts: Parts) {
     println!("\n## Time to promotion of a good version\n");
     for (index, rate) in [(0, 100.0), (1, 10.0)] {
         compare(&Scenario::plain(if rate > 50.0 { "good, 100 rps" } else { "good, 10 rps" }, rate), 900 + index, runs.min(100), parts);
+    }
+}
+
+/// Bad versions, without the peers: what a change of the judge brings, in a tenth of the time.
+fn ours(runs: u64, only: Option<&str>, parts: Parts) {
+    println!("| cell ({runs} runs) | found | s to back (median, 95th) | excess failed | excess slow |\n|---|---|---|---|---|");
+    for (cell, scenario) in (0..).zip(cells::bad_ones()).filter(|(_, scenario)| chosen(scenario.name, only)) {
+        let row = Row::of(&play::ramps(&scenario, cell, runs, &[], parts).iter().map(|run| run[0]).collect::<Vec<_>>());
+        let (median, late) = (seconds(row.seconds.0), seconds(row.seconds.1));
+        println!("| {} | {:.1}% | {median}, {late} | {:.1} | {:.1} |", scenario.name, 100.0 * row.back, row.excess.0, row.excess.1);
     }
 }
 
@@ -202,10 +216,11 @@ fn ablation(runs: (u64, u64), only: Option<&str>) {
         "+1 point, 7 min after an outage",
     ];
     // Good versions, and the parts that are there for them.
-    const GOOD: [(&str, &[&str]); 8] = [
+    const GOOD: [(&str, &[&str]); 9] = [
         ("a retry now and then, on the line", &["dispersion", "tempering"]),
         ("retries, on the line", &["dispersion", "tempering"]),
         ("pod bursts of 20 s, on the line", &["dispersion", "tempering", "pod scores", "forgetting"]),
+        ("pod bursts of 60 s, 1 candidate", &["dispersion", "tempering"]),
         ("pods differ, on the line", &["pod differences"]),
         ("1% more fail in the first minute", &["warm-up"]),
         ("rare pod incidents (5 h, 60 s, 50%)", &["one sick pod", "cap", "dispersion"]),

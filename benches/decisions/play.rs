@@ -15,7 +15,7 @@ use crate::world::{Cell, SLOTS, TICK, Tick, World};
 const RAMP: f64 = 75.0 * 60.0;
 const FIXED: f64 = 60.0 * 60.0;
 /// Histories of stable that runs share.
-const HISTORIES: u64 = 24;
+const HISTORIES: u64 = 100;
 
 /// How one run of one policy ended.
 #[derive(Clone, Copy, Debug)]
@@ -174,14 +174,14 @@ fn in_parallel<T: Send>(runs: u64, play: impl Fn(u64) -> T + Sync) -> Vec<T> {
     done.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
-fn histories(scenario: &Scenario, cell: u64, fixed: bool, parts: Parts) -> Vec<Ours> {
-    let count = if scenario.history > 0.0 { HISTORIES } else { 1 };
+fn histories(scenario: &Scenario, cell: u64, runs: u64, fixed: bool, parts: Parts) -> Vec<Ours> {
+    let count = if scenario.history > 0.0 { HISTORIES.min(runs) } else { 1 };
     in_parallel(count, |run| Ours::new(scenario, Random::new(cell + 1_000_000, run), fixed, parts))
 }
 
 /// Outcomes of every run: ours first, then each of `peers`.
 pub fn ramps(scenario: &Scenario, cell: u64, runs: u64, peers: &[Peer], parts: Parts) -> Vec<Vec<Outcome>> {
-    let histories = histories(scenario, cell, false, parts);
+    let histories = histories(scenario, cell, runs, false, parts);
     in_parallel(runs, |run| {
         let ours = histories[run as usize % histories.len()].with(Random::new(cell + 2_000_000, run));
         ramp(scenario, ours, peers, Random::new(cell, run))
@@ -190,7 +190,7 @@ pub fn ramps(scenario: &Scenario, cell: u64, runs: u64, peers: &[Peer], parts: P
 
 /// Runs in which a share stays: when ours went back, and whether the control that peeks did.
 pub fn stays(scenario: &Scenario, cell: u64, runs: u64, parts: Parts) -> Vec<(Option<f64>, bool)> {
-    let histories = histories(scenario, cell, true, parts);
+    let histories = histories(scenario, cell, runs, true, parts);
     in_parallel(runs, |run| {
         let ours = histories[run as usize % histories.len()].with(Random::new(cell + 2_000_000, run));
         fixed(scenario, ours, Random::new(cell, run))

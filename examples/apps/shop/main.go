@@ -86,8 +86,10 @@ func newServer(handler http.Handler) *http.Server {
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
-		IdleTimeout:       60 * time.Second,
-		MaxHeaderBytes:    16 << 10,
+		// Longer than a proxy keeps an idle connection (Envoy: an hour). With 60 s, 1 of about a million requests was lost: the
+		// proxy sent it in the very moment in which this side closed.
+		IdleTimeout:    65 * time.Minute,
+		MaxHeaderBytes: 16 << 10,
 	}
 }
 

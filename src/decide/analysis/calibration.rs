@@ -28,6 +28,9 @@ pub type PodTotals = BTreeMap<String, (f64, f64)>;
 
 /// Minutes after which a pod's own share says something of the pod.
 const POD_MINUTES: f64 = 30.0;
+/// Pods that differ by no more than this times what chance alone does are taken to be alike: chance comes so far once in thirty times with ten
+/// of them, and a difference that two hours do not show is smaller than what a rollout could.
+const MORE_THAN_CHANCE: f64 = 2.0;
 /// Student's t, one-sided 99%, by degrees of freedom.
 const T_99: [(f64, f64); 14] = [
     (1.0, 31.82),
@@ -87,11 +90,15 @@ impl WindowSums {
         self.variance_squares += variance * variance;
     }
 
-    /// φ of this window length, without floor: the estimate and one standard error.
+    /// φ of this window length, without floor: the estimate, and one standard error, each where it is more than chance.
     pub fn phi(&self) -> f64 {
         let estimate = (self.spread + PRIOR) / (self.variance + PRIOR);
         let square = self.spread_squares - 2.0 * estimate * self.products + estimate * estimate * self.variance_squares;
-        estimate + square.max(0.0).sqrt() / (self.variance + PRIOR)
+        let error = square.max(0.0).sqrt() / (self.variance + PRIOR);
+        // By so much independent failures of three pods are off 1 (one standard deviation), and those of ten by half of it.
+        let chance = self.variance_squares.sqrt() / (self.variance + PRIOR);
+        let clusters = if estimate > 1.0 + chance { estimate } else { 1.0 };
+        clusters + if error > chance { error } else { 0.0 }
     }
 
     /// S and V.
@@ -179,7 +186,8 @@ impl Differences {
         let (pooled, mean) = (bad / total, served.iter().map(|(n, x)| x / n).sum::<f64>() / count);
         let spread = served.iter().map(|(n, x)| (x / n - mean) * (x / n - mean)).sum::<f64>() / (count - 1.0);
         let chance = served.iter().map(|(n, _)| phi * pooled * (1.0 - pooled) / n).sum::<f64>() / count;
-        Some(Self { variance: (spread - chance).max(0.0), pods: count })
+        let beyond = if spread > MORE_THAN_CHANCE * chance { spread - chance } else { 0.0 };
+        Some(Self { variance: beyond, pods: count })
     }
 
     /// het: by how much the means of so many pods of the candidate and of stable may differ.

@@ -17,7 +17,7 @@ const LAST_SECONDS: i64 = 60;
 /// The others have shown it as well once their own evidence has grown so much: ln 20.
 const OTHERS: f64 = 2.995_732_273_553_991;
 /// No pod may fail more requests meanwhile.
-const MOST_FAILED: u64 = 200;
+const MOST_FAILED: u64 = 300;
 
 /// The pod with nearly all of the excess over the share `limit` (c₀): (uid, requests, bad ones) of at least two pods.
 pub fn one_sick_pod<'a>(limit: f64, pods: impl Iterator<Item = (&'a str, u64, u64)>) -> Option<&'a str> {

@@ -40,13 +40,22 @@ pub fn in_rollout(plan: &Plan, progress: &Progress, stable: &str, front: &Front,
         return begun;
     }
     let candidate = progress.revision.as_str();
-    let percent = if plan.switches() {
-        if *front == Front::One(candidate.to_owned()) { 100 } else { 0 }
-    } else {
-        of_candidate(plan, progress, stable, facts, now)
+    let percent = match plan.switches() {
+        true if *front == Front::One(candidate.to_owned()) => 100,
+        true => 0,
+        false => of_candidate(plan, progress, stable, facts, now),
     };
     // It is named from the beginning on, so that the proxy knows its pods before the first request.
+    let may = is_known(candidate, facts) || progress.weight_since.is_some() || facts.deployed(stable).up == 0;
+    let percent = if may { percent } else { 0 };
     [(stable.to_owned(), 100 - percent), (candidate.to_owned(), percent)].into()
+}
+
+/// Whether the router is known to know a revision's Service: it has reported a route that names it. A proxy that hears of a Service and of its
+/// weight at once answers 503 for a moment: measured, where the controller stood still while the pods started, 2 of 350 000 requests.
+fn is_known(revision: &str, facts: &Facts) -> bool {
+    let named = |route: &Routed| route.unreported.is_none() && route.weights.contains_key(revision);
+    facts.route.as_ref().is_some_and(|route| route.leads_to(revision) || named(route))
 }
 
 fn of_candidate(plan: &Plan, progress: &Progress, stable: &str, facts: &Facts, now: Timestamp) -> i32 {
@@ -141,7 +150,8 @@ pub fn lingers(plan: &Plan, revision: &str, facts: &Facts) -> bool {
 pub fn matched(plan: &Plan, progress: &Progress, facts: &Facts) -> Option<String> {
     let forward = matches!(progress.stage, Stage::Shifting | Stage::Soaking | Stage::Baking) && progress.cause.is_none();
     let asked = plan.route.as_ref().is_some_and(|route| !route.matches.is_empty());
-    (forward && asked && facts.reachable(&progress.revision) > 0).then(|| progress.revision.clone())
+    let served = facts.reachable(&progress.revision) > 0 && is_known(&progress.revision, facts);
+    (forward && asked && served).then(|| progress.revision.clone())
 }
 
 /// The candidate that gets copies of requests, and of how many percent: in the step that is made of them.

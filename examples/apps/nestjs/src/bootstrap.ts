@@ -10,6 +10,12 @@ import { AppModule } from './app.module';
 import { Metrics } from './metrics';
 import type { Settings } from './settings';
 
+/**
+ * Longer than a proxy keeps an idle connection (Envoy: an hour), so that it is always the proxy that closes it. Node closes it after 5 s, and a
+ * request that the proxy sends in that very moment is lost, rollout or not.
+ */
+const KEEP_ALIVE_MILLISECONDS = 65 * 60_000;
+
 /** The running app. */
 export interface Running {
   readonly app: NestExpressApplication;
@@ -30,7 +36,11 @@ export async function start(settings: Settings): Promise<Running> {
   app.use(metrics.observe);
   const server = together ? undefined : await metrics.listen(settings.metricsPort);
   await app.listen(settings.port);
+  const http = app.getHttpServer() as Server;
+  http.keepAliveTimeout = KEEP_ALIVE_MILLISECONDS;
   const stop = async (): Promise<void> => {
+    // close() ends the connections that are idle now; those that are answered after it would stay for as long as said above.
+    http.keepAliveTimeout = 1;
     await app.close();
     await new Promise<void>((resolve) => (server ? server.close(() => resolve()) : resolve()));
   };

@@ -1,3 +1,4 @@
+import type { Server } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 
 import request from 'supertest';
@@ -92,5 +93,10 @@ describe('checkout', () => {
     await shop.stop();
     expect(await answered).toBe(200);
     shop = await running();
+  });
+
+  it('leaves it to the proxy to close an idle connection', async () => {
+    shop = await running();
+    expect((shop.app.getHttpServer() as Server).keepAliveTimeout).toBeGreaterThan(60 * 60_000);
   });
 });

@@ -11,6 +11,8 @@ use crate::decide::analysis::sequential::Clock;
 
 /// Scores say nothing where a pod of the candidate carries so much more than one of stable.
 const SCORE_LOAD: f64 = 1.5;
+/// Nor where it has one pod: what befalls that pod, block after block, is one incident and not many.
+const FEWEST_SCORED: usize = 2;
 
 impl ObjectiveMemory {
     /// A closed block of both revisions.
@@ -33,7 +35,8 @@ impl ObjectiveMemory {
         let usual = |share: f64| ERROR_RATIO * share + margin;
         component.step(&requests, before, gamma);
         let Scores { counts, stable } = scores(&sides.stable, &sides.candidate, expected, usual);
-        let comparable = !cold && load(side(&sides.candidate)) <= SCORE_LOAD * load(side(&sides.stable));
+        let alike = load(side(&sides.candidate)) <= SCORE_LOAD * load(side(&sides.stable));
+        let comparable = !cold && alike && sides.candidate.len() >= FEWEST_SCORED;
         let forget_above = FORGET_ABOVE_BLOCKS * counts.stable_total.max(1.0);
         score.step(&Block { counts, comparable, differences: 0.0, forget_above, cold: false, ..requests }, before, gamma);
         for (pod, points) in stable {

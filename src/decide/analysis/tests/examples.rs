@@ -297,6 +297,24 @@ fn example_22_dispersion() {
 }
 
 #[test]
+fn what_chance_alone_shows_is_neither_a_cluster_nor_a_difference() {
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut failures = || f64::from((0..600).map(|_| u32::from(random.u32(0..1000) == 0)).sum::<u32>());
+    let minutes: Vec<[f64; 10]> = (0..120).map(|_| [(); 10].map(|()| failures())).collect();
+    let phi = |times: f64| {
+        let mut sums = WindowSums::default();
+        for minute in &minutes {
+            sums.add(&minute.map(|bad| (600.0, times * bad)));
+        }
+        sums.phi()
+    };
+    assert!((phi(1.0) - 1.0).abs() < 1e-12, "independent: {}", phi(1.0));
+    assert!((2.5..3.5).contains(&phi(3.0)), "three at a time: {}", phi(3.0));
+    let pods = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|pod| (72_000.0, minutes.iter().map(|minute: &[f64; 10]| minute[pod]).sum::<f64>()));
+    assert!(Differences::of(&pods, 1.0).unwrap().margin(5.0, 10.0).abs() < 1e-12, "alike");
+}
+
+#[test]
 fn example_25_what_a_tolerated_slowdown_does_to_a_share() {
     close(shift(0.233, 100_000, Some((50_000, 0.603)), 1.1), 0.0418, "at 100 ms");
     close(shift(0.0207, 250_000, Some((100_000, 0.233)), 1.1), 0.00643, "at 250 ms");

@@ -146,8 +146,10 @@ impl Rollout {
         let sum = self.last(60.0);
         self.ever_succeeded |= sum.requests > sum.failed;
         let success = self.ever_succeeded && sum.requests > 0 && f64::from(sum.failed) <= 0.01 * f64::from(sum.requests);
-        let fast = self.last(30.0);
-        if success && fast.requests > 0 && percentile(&fast, 0.99) <= 500.0 {
+        // The NGINX tutorial has no threshold for latency.
+        let recent = self.last(30.0);
+        let fast = self.peer == Peer::FlaggerTenSeconds || recent.requests > 0 && percentile(&recent, 0.99) <= 500.0;
+        if success && fast {
             if self.weight >= 50.0 {
                 self.decided = Decided::Promoted;
             } else {

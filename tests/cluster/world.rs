@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, TcpListener};
 use std::ops::Deref;
 use std::sync::{LazyLock, Mutex, Once};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
@@ -197,8 +198,12 @@ pub async fn pods(bed: &Bed) -> Api<Pod> {
 pub async fn played(pods: &Api<Pod>, address: IpAddr) -> Option<(String, f64)> {
     let list = ListParams::default().fields(&format!("status.podIP={address}"));
     let mut answer = pods.list(&list).await;
-    if answer.is_err() {
-        // It may be busy.
+    for _ in 0..5 {
+        if answer.is_ok() {
+            break;
+        }
+        // It may be busy, and who asks this pod is not to suffer from that.
+        tokio::time::sleep(Duration::from_millis(100)).await;
         answer = pods.list(&list).await;
     }
     let mut found = answer.ok()?.items;

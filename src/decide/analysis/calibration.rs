@@ -90,15 +90,13 @@ impl WindowSums {
         self.variance_squares += variance * variance;
     }
 
-    /// φ of this window length, without floor: the estimate, and one standard error, each where it is more than chance.
+    /// φ of this window length, without floor: the estimate, and one standard error where that is more than chance.
     pub fn phi(&self) -> f64 {
         let estimate = (self.spread + PRIOR) / (self.variance + PRIOR);
         let square = self.spread_squares - 2.0 * estimate * self.products + estimate * estimate * self.variance_squares;
-        let error = square.max(0.0).sqrt() / (self.variance + PRIOR);
         // By so much independent failures of three pods are off 1 (one standard deviation), and those of ten by half of it.
-        let chance = self.variance_squares.sqrt() / (self.variance + PRIOR);
-        let clusters = if estimate > 1.0 + chance { estimate } else { 1.0 };
-        clusters + if error > chance { error } else { 0.0 }
+        let error = if square > self.variance_squares { square.sqrt() } else { 0.0 };
+        estimate + error / (self.variance + PRIOR)
     }
 
     /// S and V.

@@ -125,7 +125,7 @@ fn bad(runs: u64, only: Option<&str>, parts: Parts) {
 fn ours(runs: u64, only: Option<&str>, parts: Parts) {
     println!("| cell ({runs} runs) | found | s to back (median, 95th) | excess failed | excess slow |\n|---|---|---|---|---|");
     for (cell, scenario) in (0..).zip(cells::bad_ones()).filter(|(_, scenario)| chosen(scenario.name, only)) {
-        let row = Row::of(&play::ramps(&scenario, cell, runs, &[], parts).iter().map(|run| run[0]).collect::<Vec<_>>());
+        let row = Row::of(&play::ramps(&scenario, cell, runs, &[], parts), 0);
         let (median, late) = (seconds(row.seconds.0), seconds(row.seconds.1));
         println!("| {} | {:.1}% | {median}, {late} | {:.1} | {:.1} |", scenario.name, 100.0 * row.back, row.excess.0, row.excess.1);
     }
@@ -134,7 +134,7 @@ fn ours(runs: u64, only: Option<&str>, parts: Parts) {
 /// Prints a cell's table; its line in the short one.
 fn compare(scenario: &Scenario, cell: u64, runs: u64, parts: Parts) -> String {
     let outcomes = play::ramps(scenario, cell, runs, &Peer::ALL, parts);
-    let row = |policy: usize| Row::of(&outcomes.iter().map(|run| run[policy]).collect::<Vec<_>>());
+    let row = |policy: usize| Row::of(&outcomes, policy);
     let ours = row(0);
     let slow = ours.excess.1.abs().max(row(2).excess.1.abs()) > ours.excess.0.abs().max(row(2).excess.0.abs());
     println!(
@@ -238,7 +238,7 @@ fn ablation(runs: (u64, u64), only: Option<&str>) {
         for cell in BAD {
             let (number, scenario) = bad_one(cell);
             let outcomes = play::ramps(&scenario, number, runs.1, &[], parts);
-            let row = Row::of(&outcomes.iter().map(|run| run[0]).collect::<Vec<_>>());
+            let row = Row::of(&outcomes, 0);
             let _ = write!(line, " | {:.0}%, {} s, {:.0}", 100.0 * row.back, seconds(row.seconds.0), row.excess.0);
         }
         for (cell, for_parts) in GOOD {
@@ -264,8 +264,7 @@ fn short() -> bool {
     for (name, found) in SHORT_BAD {
         let (number, scenario) = bad_one(name);
         let outcomes = play::ramps(&scenario, number, SHORT.1, &[Peer::FlaggerMinute], Parts::default());
-        let row = |policy: usize| Row::of(&outcomes.iter().map(|run| run[policy]).collect::<Vec<_>>());
-        let (ours, theirs) = (row(0), row(1));
+        let (ours, theirs) = (Row::of(&outcomes, 0), Row::of(&outcomes, 1));
         check(&format!("{name}: found in {:.0}% of the runs", 100.0 * ours.back), 100.0 * ours.back >= found);
         let (own, other) = (ours.excess.0.max(ours.excess.1), theirs.excess.0.max(theirs.excess.1));
         check(&format!("{name}: costs {own:.0} requests, flagger-1m {other:.0}"), own < other);

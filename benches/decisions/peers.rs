@@ -109,8 +109,8 @@ impl Rollout {
             return;
         }
         match self.peer {
-            Peer::FlaggerMinute => self.flagger(60.0, 10.0, 5),
-            Peer::FlaggerTenSeconds => self.flagger(10.0, 5.0, 10),
+            Peer::FlaggerMinute => self.flagger(60.0, 10.0, 5, Some(500.0)),
+            Peer::FlaggerTenSeconds => self.flagger(10.0, 5.0, 10, None),
             Peer::ArgoMinute99 => self.argo(time, 0.99, 120.0, 60.0, 60.0),
             Peer::ArgoMinute => self.argo(time, 0.95, 120.0, 60.0, 60.0),
             Peer::ArgoDocs => self.argo(time, 0.95, 600.0, 300.0, 30.0),
@@ -126,7 +126,8 @@ impl Rollout {
         sum
     }
 
-    fn flagger(&mut self, every: f64, by: f64, threshold: u32) {
+    /// `slowest`: milliseconds that the 99th percentile may take, if there is a threshold for latency.
+    fn flagger(&mut self, every: f64, by: f64, threshold: u32, slowest: Option<f64>) {
         self.next_check += every;
         if self.unready_seconds > 0.0 {
             // Its progress deadline; until then it neither checks nor moves.
@@ -146,9 +147,10 @@ impl Rollout {
         let sum = self.last(60.0);
         self.ever_succeeded |= sum.requests > sum.failed;
         let success = self.ever_succeeded && sum.requests > 0 && f64::from(sum.failed) <= 0.01 * f64::from(sum.requests);
-        // The NGINX tutorial has no threshold for latency.
-        let recent = self.last(30.0);
-        let fast = self.peer == Peer::FlaggerTenSeconds || recent.requests > 0 && percentile(&recent, 0.99) <= 500.0;
+        let fast = slowest.is_none_or(|limit| {
+            let recent = self.last(30.0);
+            recent.requests > 0 && percentile(&recent, 0.99) <= limit
+        });
         if success && fast {
             if self.weight >= 50.0 {
                 self.decided = Decided::Promoted;

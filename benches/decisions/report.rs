@@ -21,8 +21,9 @@ pub struct Row {
 }
 
 impl Row {
-    /// Of a policy's outcomes.
-    pub fn of(outcomes: &[Outcome]) -> Self {
+    /// Of one policy in runs of all of them.
+    pub fn of(runs: &[Vec<Outcome>], policy: usize) -> Self {
+        let outcomes: Vec<Outcome> = runs.iter().map(|run| run[policy]).collect();
         let count = outcomes.len() as f64;
         let share = |decided| outcomes.iter().filter(|outcome| outcome.decided == decided).count() as f64 / count;
         let times = |decided| sorted(outcomes.iter().filter(|outcome| outcome.decided == decided).map(|outcome| outcome.at));

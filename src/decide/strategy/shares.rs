@@ -40,14 +40,15 @@ pub fn in_rollout(plan: &Plan, progress: &Progress, stable: &str, front: &Front,
         return begun;
     }
     let candidate = progress.revision.as_str();
-    let percent = match plan.switches() {
-        true if *front == Front::One(candidate.to_owned()) => 100,
-        true => 0,
-        false => of_candidate(plan, progress, stable, facts, now),
+    let unheard_of = !is_known(candidate, facts) && progress.weight_since.is_none() && facts.deployed(stable).up != 0;
+    let percent = if unheard_of {
+        0
+    } else if plan.switches() {
+        if *front == Front::One(candidate.to_owned()) { 100 } else { 0 }
+    } else {
+        of_candidate(plan, progress, stable, facts, now)
     };
     // It is named from the beginning on, so that the proxy knows its pods before the first request.
-    let may = is_known(candidate, facts) || progress.weight_since.is_some() || facts.deployed(stable).up == 0;
-    let percent = if may { percent } else { 0 };
     [(stable.to_owned(), 100 - percent), (candidate.to_owned(), percent)].into()
 }
 

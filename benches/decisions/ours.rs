@@ -15,7 +15,8 @@ use crate::world::{BOUNDS, Cell, Health, TICK, World};
 const STABLE: &str = "stable";
 const CANDIDATE: &str = "candidate";
 const STEPS: [f64; 4] = [5.0, 10.0, 25.0, 50.0];
-/// Weights below 25 that give the candidate no more requests per second than this are left out.
+/// Weights below 25 that give the candidate no more requests per second than this are left out. The operator leaves out what it measures to be
+/// below: a rate that is exactly this is measured so before long.
 const LEAST_RATE: f64 = 0.5;
 const BAKE_WEIGHT: f64 = 90.0;
 const BAKE_SECONDS: i64 = 900;

@@ -86,7 +86,8 @@ pub struct ObjectiveState {
     /// The objective's name.
     #[schemars(length(max = 63))]
     pub name: String,
-    /// Requests in this step: the candidate's, bad ones of these, stable's, bad ones of these; seconds measured since they were enough.
+    /// Requests in this step: the candidate's, those of them that count, bad ones of these, stable's that count, bad ones of these; seconds
+    /// measured since those that count were enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<Numbers>,
     /// Stable before the first weight: requests, bad ones (errors only), seconds, pod-seconds.

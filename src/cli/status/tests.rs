@@ -86,7 +86,7 @@ fn why_shows_numbers_and_what_would_change_the_verdict() {
         crate::decide::plan::plan_of_record(&crate::cli::render::alone(service.clone(), BTreeMap::new(), ""), CANDIDATE, &service.spec);
     let mut state = crate::decide::analysis::Judge::new(&plan.settings, None).state();
     // Ten seconds, two blocks of 200 requests to the candidate and 800 to stable.
-    state.objectives[0].step = Some(crate::decide::analysis::state::Numbers("400 1 1600 0 0".to_owned()));
+    state.objectives[0].step = Some(crate::decide::analysis::state::Numbers("400 400 1 1600 0 0".to_owned()));
     state.objectives[0].components[0].prior = crate::decide::analysis::state::Numbers("0.001 200 0.001".to_owned());
     let progress = service.status.as_mut().unwrap().rollout.as_mut().unwrap().progress.as_mut().unwrap();
     progress.analysis = Some(state);

@@ -28,9 +28,6 @@ pub type PodTotals = BTreeMap<String, (f64, f64)>;
 
 /// Minutes after which a pod's own share says something of the pod.
 const POD_MINUTES: f64 = 30.0;
-/// Pods that differ by no more than this times what chance alone does are taken to be alike: chance comes so far once in thirty times with ten
-/// of them, and a difference that two hours do not show is smaller than what a rollout could.
-const MORE_THAN_CHANCE: f64 = 2.0;
 /// Student's t, one-sided 99%, by degrees of freedom.
 const T_99: [(f64, f64); 14] = [
     (1.0, 31.82),
@@ -184,8 +181,7 @@ impl Differences {
         let (pooled, mean) = (bad / total, served.iter().map(|(n, x)| x / n).sum::<f64>() / count);
         let spread = served.iter().map(|(n, x)| (x / n - mean) * (x / n - mean)).sum::<f64>() / (count - 1.0);
         let chance = served.iter().map(|(n, _)| phi * pooled * (1.0 - pooled) / n).sum::<f64>() / count;
-        let beyond = if spread > MORE_THAN_CHANCE * chance { spread - chance } else { 0.0 };
-        Some(Self { variance: beyond, pods: count })
+        Some(Self { variance: (spread - chance).max(0.0), pods: count })
     }
 
     /// het: by how much the means of so many pods of the candidate and of stable may differ.

@@ -221,18 +221,19 @@ impl ObjectiveMemory {
     pub fn count_step(&mut self, increments: &[&Increment], candidate: &str, at: Timestamp, settings: &Settings) {
         let age = SignedDuration::from_secs(self.warm_up_seconds(settings.warm_up_seconds));
         let bound = self.components.first().and_then(|component| component.bound);
-        for increment in increments {
-            let warm = increment.ready_since.is_some_and(|since| at.duration_since(since) > age);
-            let Some((total, bad)) = (match self.objective.kind {
-                ObjectiveKind::ErrorRate { .. } => Some((increment.count.total, increment.count.failed)),
-                ObjectiveKind::Latency { .. } => {
-                    bound.filter(|_| warm).and_then(|bound| Some((increment.count.timed, *increment.count.slower.get(&bound)?)))
-                }
-            }) else {
-                continue;
+        let step = &mut self.step;
+        for Increment { count, revision, ready_since, .. } in increments {
+            let warm = ready_since.is_some_and(|since| at.duration_since(since) > age);
+            let (total, bad) = match self.objective.kind {
+                ObjectiveKind::ErrorRate { .. } => (count.total, Some(count.failed)),
+                ObjectiveKind::Latency { .. } => (count.timed, bound.filter(|_| warm).and_then(|bound| count.slower.get(&bound).copied())),
             };
-            let step = &mut self.step;
-            let (all, worse) = if increment.revision == candidate {
+            let is_candidate = revision == candidate;
+            if is_candidate {
+                step.served = step.served.saturating_add(total);
+            }
+            let Some(bad) = bad else { continue };
+            let (all, worse) = if is_candidate {
                 (&mut step.candidate, &mut step.candidate_bad)
             } else {
                 (&mut step.stable, &mut step.stable_bad)

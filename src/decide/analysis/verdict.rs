@@ -181,7 +181,7 @@ impl Judge {
             let harmless = !self.settings.parts.promotion_evidence
                 || memory.residual_harm(step.situation.next_weight)
                 || (compared && memory.step.enough_seconds >= PATIENCE_SECONDS as f64);
-            elapsed >= soak && !unheard && !rising && memory.step.candidate >= self.settings.min_requests && harmless
+            elapsed >= soak && !unheard && !rising && memory.step.served >= self.settings.min_requests && harmless
         };
         (!passes).then(|| first.unwrap_or(PendingReason::NotYetExcluded))
     }
@@ -203,7 +203,7 @@ impl Judge {
             (PendingReason::WarmingUp, self.is_warming_up(memory, step)),
             (PendingReason::Soaking, step.elapsed().is_none_or(|elapsed| elapsed < soak)),
             (PendingReason::Soaking, self.unmeasured_seconds(step) > 0.0),
-            (PendingReason::TooFewRequests, memory.step.candidate < self.settings.min_requests),
+            (PendingReason::TooFewRequests, memory.step.served < self.settings.min_requests),
             (PendingReason::NotYetExcluded, !memory.residual_harm(step.situation.next_weight)),
         ];
         checks.into_iter().find(|(_, holds)| *holds).map(|(reason, _)| reason)

@@ -297,7 +297,7 @@ fn example_22_dispersion() {
 }
 
 #[test]
-fn what_chance_alone_shows_is_neither_a_cluster_nor_a_difference() {
+fn what_chance_alone_shows_is_no_cluster() {
     let mut random = fastrand::Rng::with_seed(1);
     let mut failures = || f64::from((0..600).map(|_| u32::from(random.u32(0..1000) == 0)).sum::<u32>());
     let minutes: Vec<[f64; 10]> = (0..120).map(|_| [(); 10].map(|()| failures())).collect();
@@ -313,8 +313,6 @@ fn what_chance_alone_shows_is_neither_a_cluster_nor_a_difference() {
     assert!((independent.phi() - 1.0).abs() < 0.1, "independent: {}", independent.phi());
     assert!((independent.phi() - (spread + 5.0) / (variance + 5.0)).abs() < 1e-12, "the estimate alone, without its error");
     assert!((2.5..3.5).contains(&clustered.phi()), "three at a time: {}", clustered.phi());
-    let pods = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|pod| (72_000.0, minutes.iter().map(|minute: &[f64; 10]| minute[pod]).sum::<f64>()));
-    assert!(Differences::of(&pods, 1.0).unwrap().margin(5.0, 10.0).abs() < 1e-12, "alike");
 }
 
 #[test]

@@ -81,6 +81,22 @@ fn a_good_candidate_passes_both_objectives() {
 }
 
 #[test]
+fn latency_needs_evidence_of_warm_pods_and_not_as_many_requests_as_a_step() {
+    let mut world = World::new(vec![errors(), latency()], 4, 2);
+    world.run(30);
+    world.next_weight = 10.0;
+    world.weight(good(25.0));
+    let cold = world.run(60);
+    // 200 requests are there, but none of a pod that is old enough.
+    let verdicts: Vec<Verdict> = cold.objectives.iter().map(|objective| objective.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Pass, Verdict::Pending(PendingReason::WarmingUp)]);
+    let (passed, seconds) = world.until_decided(300);
+    // Its pods are two minutes old 90 s after the weight, and 25 requests exclude an excess of 20 points.
+    assert_eq!((passed.verdict, passed.objectives[1].candidate.total), (Verdict::Pass, 25), "{}", passed.sentence);
+    assert!((30..=40).contains(&seconds), "{seconds}");
+}
+
+#[test]
 fn a_late_regression_is_found_in_the_bake_and_its_counts_are_not_diluted() {
     let mut world = World::new(vec![errors()], 4, 2);
     world.run(40);

@@ -60,7 +60,7 @@ impl Judge {
             }
             PendingReason::TooFewRequests => {
                 let needed = memory.requests_needed(situation.next_weight).unwrap_or_default();
-                sentences::too_few(memory.step.candidate, self.settings.min_requests, needed, PATIENCE_SECONDS as f64, seconds)
+                sentences::too_few(memory.step.served, self.settings.min_requests, needed, PATIENCE_SECONDS as f64, seconds)
             }
             PendingReason::Saturated | PendingReason::NotYetExcluded => format!(
                 "{}; more requests, or {}",

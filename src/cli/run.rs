@@ -84,23 +84,18 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     telemetry::log(arguments.log_format, &arguments.log_level)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let config = arguments.cluster.config().await?;
-        let providers = providers(arguments.providers.as_deref())?;
-        let webhooks = webhooks(arguments.webhooks.as_deref())?;
+        let providers = read(arguments.providers.as_deref(), "is no list of providers", Providers::read)?.unwrap_or_default();
+        let webhooks = read(arguments.webhooks.as_deref(), "does not say how webhooks are sent", Webhooks::read)?;
         let settings = settings(arguments, &config, providers, webhooks);
         controller::run(client::client(config)?, settings, stopped_by_signal()?).await
     })
 }
 
-fn providers(file: Option<&Path>) -> anyhow::Result<Providers> {
-    let Some(file) = file else { return Ok(Providers::default()) };
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    Providers::read(&text).with_context(|| format!("{} is no list of providers", file.display()))
-}
-
-fn webhooks(file: Option<&Path>) -> anyhow::Result<Option<Webhooks>> {
+/// What a file of the operator's own says, if there is one; `purpose`: what it cannot be taken for if it makes no sense.
+fn read<T>(file: Option<&Path>, purpose: &str, parse: impl Fn(&str) -> anyhow::Result<T>) -> anyhow::Result<Option<T>> {
     let Some(file) = file else { return Ok(None) };
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    Webhooks::read(&text).with_context(|| format!("{} does not say how webhooks are sent", file.display())).map(Some)
+    parse(&text).with_context(|| format!("{} {purpose}", file.display())).map(Some)
 }
 
 fn settings(arguments: Arguments, config: &Config, providers: Providers, webhooks: Option<Webhooks>) -> Settings {

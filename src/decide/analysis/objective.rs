@@ -233,11 +233,8 @@ impl ObjectiveMemory {
                 step.served = step.served.saturating_add(total);
             }
             let Some(bad) = bad else { continue };
-            let (all, worse) = if is_candidate {
-                (&mut step.candidate, &mut step.candidate_bad)
-            } else {
-                (&mut step.stable, &mut step.stable_bad)
-            };
+            let (all, worse) =
+                if is_candidate { (&mut step.candidate, &mut step.candidate_bad) } else { (&mut step.stable, &mut step.stable_bad) };
             *all = all.saturating_add(total);
             *worse = worse.saturating_add(bad);
         }

@@ -49,14 +49,14 @@ pub fn settings(scenario: &Scenario, parts: Parts) -> Settings {
 /// A pod's counters, as it would show them.
 #[derive(Clone, Debug)]
 struct Pod {
-    state: PodState,
     started: Timestamp,
     cell: [u64; 2],
     bins: [u64; BOUNDS.len() + 1],
 }
 
 impl Pod {
-    fn new(revision: &str, name: &str, ready: f64) -> Self {
+    /// What its status shows, and its counters.
+    fn new(revision: &str, name: &str, ready: f64) -> (PodState, Self) {
         let name = format!("{revision}-{name}");
         let state = PodState {
             pod: name.clone(),
@@ -68,20 +68,20 @@ impl Pod {
             containers: vec![ContainerState { ever_started: true, ..ContainerState::default() }],
             ..PodState::default()
         };
-        Self { state, started: at(ready), cell: [0; 2], bins: [0; BOUNDS.len() + 1] }
+        (state, Self { started: at(ready), cell: [0; 2], bins: [0; BOUNDS.len() + 1] })
     }
 
     /// What its status shows at `time`, after so many crashes.
-    fn note(&mut self, health: &Health, time: f64) {
-        let [container] = self.state.containers.as_mut_slice() else { return };
+    fn note(&mut self, state: &mut PodState, health: &Health, time: f64) {
+        let [container] = state.containers.as_mut_slice() else { return };
         if container.restarts < health.crashes {
             container.restarts = health.crashes;
             container.last_end = Some(Ended { reason: "Error".to_owned(), exit_code: 1, at: Some(at(time)), ..Ended::default() });
             (self.cell, self.bins) = ([0; 2], [0; BOUNDS.len() + 1]);
-            (self.started, self.state.ready_since) = (at(health.down_until), Some(at(health.down_until)));
+            (self.started, state.ready_since) = (at(health.down_until), Some(at(health.down_until)));
         }
-        self.state.ready = health.down_until <= time;
-        self.state.lost_ready = (!self.state.ready).then(|| self.state.lost_ready.unwrap_or_else(|| at(time)));
+        state.ready = health.down_until <= time;
+        state.lost_ready = (!state.ready).then(|| state.lost_ready.unwrap_or_else(|| at(time)));
     }
 
     fn add(&mut self, cell: &Cell) {
@@ -92,7 +92,7 @@ impl Pod {
         }
     }
 
-    fn sample(&self, at: Timestamp) -> PodSample {
+    fn sample(&self, state: &PodState, at: Timestamp) -> PodSample {
         let [requests, failed] = self.cell;
         let mut within = 0;
         let buckets: BTreeMap<u64, u64> = BOUNDS
@@ -106,11 +106,11 @@ impl Pod {
         let by_status = BTreeMap::from([(200, requests - failed), (500, failed)]);
         let counters = Counters { source: Some(Source::RequestsTotal), by_status, buckets, timed: requests, ..Counters::default() };
         PodSample {
-            pod: self.state.pod.clone(),
-            revision: self.state.revision.clone(),
+            pod: state.pod.clone(),
+            revision: state.revision.clone(),
             at,
             started: Some(self.started),
-            ready_since: self.state.ready_since,
+            ready_since: state.ready_since,
             counters,
         }
     }
@@ -131,6 +131,7 @@ pub enum Decided {
 #[derive(Clone, Debug)]
 pub struct Ours {
     judge: Judge,
+    states: Vec<PodState>,
     pods: Vec<Pod>,
     scenario: Scenario,
     random: Random,
@@ -148,11 +149,12 @@ impl Ours {
     /// Before the first weight, with the history of stable that the scenario gives; `fixed`: the scenario's weight never changes.
     pub fn new(scenario: &Scenario, random: Random, fixed: bool, parts: Parts) -> Self {
         let judge = Judge::new(&settings(scenario, parts), None);
-        let mut pods: Vec<Pod> =
-            (0..scenario.pods.0).map(|index| Pod::new(STABLE, &index.to_string(), -scenario.history - 3600.0)).collect();
-        pods.extend((0..scenario.pods.1).map(|index| Pod::new(CANDIDATE, &index.to_string(), 0.0)));
+        let stable = (0..scenario.pods.0).map(|index| Pod::new(STABLE, &index.to_string(), -scenario.history - 3600.0));
+        let candidate = (0..scenario.pods.1).map(|index| Pod::new(CANDIDATE, &index.to_string(), 0.0));
+        let (states, pods) = stable.chain(candidate).unzip();
         let mut ours = Self {
             judge,
+            states,
             pods,
             scenario: scenario.clone(),
             random: random.clone(),
@@ -216,8 +218,9 @@ impl Ours {
 
     /// What the status of the candidate's pods shows.
     pub fn note(&mut self, health: &[Health], time: f64) {
-        for (pod, health) in self.pods[self.scenario.pods.0..].iter_mut().zip(health) {
-            pod.note(health, time);
+        let pods = self.pods.iter_mut().zip(&mut self.states).skip(self.scenario.pods.0);
+        for ((pod, state), health) in pods.zip(health) {
+            pod.note(state, health, time);
         }
     }
 
@@ -226,9 +229,10 @@ impl Ours {
         let (stable, candidate) = self.scenario.pods;
         let minute = (time / 60.0).abs() as usize;
         let name = format!("at-{time}");
-        self.pods[minute % stable] = Pod::new(STABLE, &name, time);
+        let mut renew = |index: usize, revision: &str| (self.states[index], self.pods[index]) = Pod::new(revision, &name, time);
+        renew(minute % stable, STABLE);
         if !history {
-            self.pods[stable + minute % candidate] = Pod::new(CANDIDATE, &name, time);
+            renew(stable + minute % candidate, CANDIDATE);
         }
     }
 
@@ -247,15 +251,14 @@ impl Ours {
         let now = at(time);
         let (mut samples, mut silent) = (Vec::new(), Vec::new());
         let shown = if history { self.scenario.pods.0 } else { self.pods.len() };
-        for pod in self.pods[..shown].iter().filter(|pod| pod.state.ready) {
+        let states = &self.states[..shown];
+        for (state, pod) in states.iter().zip(&self.pods).filter(|(state, _)| state.ready) {
             if self.scenario.lost_scrapes && self.random.happens(0.5) {
-                let (pod, revision) = (pod.state.pod.clone(), pod.state.revision.clone());
-                silent.push(SilentPod { pod, revision, why: "lost".to_owned() });
+                silent.push(SilentPod { pod: state.pod.clone(), revision: state.revision.clone(), why: "lost".to_owned() });
             } else {
-                samples.push(pod.sample(now));
+                samples.push(pod.sample(state, now));
             }
         }
-        let states: Vec<PodState> = self.pods[..shown].iter().map(|pod| pod.state.clone()).collect();
         let baking = self.step >= self.steps.len() && self.fixed.is_none();
         let situation = Situation {
             now,
@@ -269,32 +272,27 @@ impl Ours {
             control: if self.scenario.control { Control::UntilEnd } else { Control::InSteps },
             deadline: None,
             on_no_evidence: OnNoEvidence::Hold,
-            pods: &states,
+            pods: states,
         };
         self.judge.observe(&Scrape { at: now, samples, silent }, &situation);
+        let back = !history
+            && signals::judge(states, &[], now, Some(STABLE), CANDIDATE, &mut self.signals)
+                .iter()
+                .any(|signal| signal.outcome == signals::Outcome::Fail);
+        let verdict = (!history).then(|| self.judge.judge(&situation).verdict);
         if self.scenario.replaced && time % 60.0 == 0.0 {
             self.replace(time, history);
         }
-        if history {
-            return;
-        }
-        let raised = signals::judge(&states, &[], now, Some(STABLE), CANDIDATE, &mut self.signals);
-        if raised.iter().any(|signal| signal.outcome == signals::Outcome::Fail) {
-            self.decided = Decided::Back;
-            return;
-        }
-        match self.judge.judge(&situation).verdict {
-            Verdict::Fail(_) => self.decided = Decided::Back,
-            Verdict::Pass if self.fixed.is_none() => {
-                if baking {
-                    self.decided = Decided::Promoted;
-                } else {
-                    self.step += 1;
-                    // The decision acts one tick later.
-                    self.weight_since = Some(time + TICK);
-                }
+        match verdict {
+            _ if back => self.decided = Decided::Back,
+            Some(Verdict::Fail(_)) => self.decided = Decided::Back,
+            Some(Verdict::Pass) if baking => self.decided = Decided::Promoted,
+            Some(Verdict::Pass) if self.fixed.is_none() => {
+                self.step += 1;
+                // The decision acts one tick later.
+                self.weight_since = Some(time + TICK);
             }
-            Verdict::Pass | Verdict::Pending(_) => {}
+            Some(Verdict::Pass | Verdict::Pending(_)) | None => {}
         }
     }
 }

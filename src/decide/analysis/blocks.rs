@@ -81,44 +81,46 @@ impl Collector {
 
 impl ClosedBlock {
     /// Failures of all pods, or of those older than `older_than` seconds.
-    pub fn failures(&self, older_than: Option<i64>) -> Sides {
+    pub fn failures(&self, older_than: Option<i64>) -> Sides<'_> {
         self.sides(older_than, |count| Some((count.total, count.failed)))
     }
 
     /// Slow requests of pods older than `older_than` seconds that have this bound.
-    pub fn slower(&self, older_than: i64, bound: u64) -> Sides {
+    pub fn slower(&self, older_than: i64, bound: u64) -> Sides<'_> {
         self.sides(Some(older_than), |count| Some((count.timed, *count.slower.get(&bound)?)))
     }
 
     /// Errors (§3): warm if warm pods carried at least half of the candidate's requests; then only they count.
-    pub fn errors(&self, warm_up_seconds: i64) -> (Sides, bool) {
+    pub fn errors(&self, warm_up_seconds: i64) -> (Sides<'_>, bool) {
         let (warm, all) = (self.failures(Some(warm_up_seconds)), self.failures(None));
         let is_warm = side(&warm.candidate).total.saturating_mul(2) >= side(&all.candidate).total;
         if is_warm { (warm, false) } else { (all, true) }
     }
 
-    fn sides(&self, older_than: Option<i64>, read: impl Fn(&PodCount) -> Option<(u64, u64)>) -> Sides {
+    fn sides(&self, older_than: Option<i64>, read: impl Fn(&PodCount) -> Option<(u64, u64)>) -> Sides<'_> {
         let counts = |part: &Part| older_than.is_none_or(|age| part.is_older(self.until, age));
-        let pods = |side: &BTreeMap<String, Part>| {
-            let served = side.iter().filter(|(_, part)| counts(part)).filter_map(|(pod, part)| Some((pod, read(&part.count)?)));
+        let mut sides = Sides::default();
+        for (from, to) in [(&self.stable, &mut sides.stable), (&self.candidate, &mut sides.candidate)] {
+            to.reserve_exact(from.len());
+            let served = from.iter().filter(|(_, part)| counts(part)).filter_map(|(pod, part)| Some((pod, read(&part.count)?)));
             let served = served.filter(|(_, (total, _))| *total > 0);
-            served.map(|(pod, (total, bad))| PodRequests { pod: pod.clone(), total, bad: bad.min(total) }).collect()
-        };
-        Sides { stable: pods(&self.stable), candidate: pods(&self.candidate) }
+            to.extend(served.map(|(pod, (total, bad))| PodRequests { pod, total, bad: bad.min(total) }));
+        }
+        sides
     }
 }
 
 /// The pods of both sides that count and have served, with what is bad of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sides {
+pub struct Sides<'a> {
     /// Stable's.
-    pub stable: Vec<PodRequests>,
+    pub stable: Vec<PodRequests<'a>>,
     /// The candidate's.
-    pub candidate: Vec<PodRequests>,
+    pub candidate: Vec<PodRequests<'a>>,
 }
 
 /// A side's sums.
-pub fn side(pods: &[PodRequests]) -> Side {
+pub fn side(pods: &[PodRequests<'_>]) -> Side {
     pods.iter().fold(Side::default(), |sum, pod| Side {
         total: sum.total.saturating_add(pod.total),
         bad: sum.bad.saturating_add(pod.bad),
@@ -133,7 +135,7 @@ impl Part {
 }
 
 /// Both sides as the test takes them.
-pub fn counts(sides: &Sides) -> Counts {
+pub fn counts(sides: &Sides<'_>) -> Counts {
     let (stable, candidate) = (side(&sides.stable), side(&sides.candidate));
     Counts {
         stable_total: stable.total as f64,

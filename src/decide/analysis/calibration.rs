@@ -26,6 +26,14 @@ const LONGEST_MINUTE_SECONDS: i64 = 90;
 /// Requests and bad ones per pod.
 pub type PodTotals = BTreeMap<String, (f64, f64)>;
 
+/// Adds to what a pod has so far.
+pub fn add(totals: &mut PodTotals, pod: &str, (total, bad): (f64, f64)) {
+    match totals.get_mut(pod) {
+        Some(sum) => *sum = (sum.0 + total, sum.1 + bad),
+        None => drop(totals.insert(pod.to_owned(), (total, bad))),
+    }
+}
+
 /// Minutes after which a pod's own share says something of the pod.
 const POD_MINUTES: f64 = 30.0;
 /// Student's t, one-sided 99%, by degrees of freedom.
@@ -212,14 +220,13 @@ impl Calibration {
     }
 
     /// Takes in what stable's pods served up to `at`, since the call before.
-    pub fn observe(&mut self, at: Timestamp, pods: &PodTotals) {
+    pub fn observe<'a>(&mut self, at: Timestamp, pods: impl IntoIterator<Item = (&'a str, (f64, f64))>) {
         let Some(since) = self.minute_since else {
             self.minute_since = Some(at);
             return;
         };
-        for (pod, (total, bad)) in pods {
-            let sum = self.minute.pods.entry(pod.clone()).or_default();
-            *sum = (sum.0 + total, sum.1 + bad);
+        for (pod, more) in pods {
+            add(&mut self.minute.pods, pod, more);
         }
         let taken = at.duration_since(since);
         if taken < SignedDuration::from_secs(MINUTE_SECONDS) {
@@ -241,8 +248,7 @@ impl Calibration {
                 self.pod_minutes += 1.0;
                 self.total += total;
                 self.bad += bad;
-                let sum = self.minutes.pods.entry(pod.clone()).or_default();
-                *sum = (sum.0 + total, sum.1 + bad);
+                add(&mut self.minutes.pods, pod, (*total, *bad));
                 let own = self.pods.entry(pod.clone()).or_default();
                 *own = (own.0 + 1.0, own.1 + total, own.2 + bad);
             }

@@ -206,9 +206,10 @@ impl ObjectiveMemory {
             for (at, pods) in std::mem::take(&mut self.minutes) {
                 for component in &mut self.components {
                     let Some(bound) = component.bound else { continue };
-                    let totals =
-                        pods.iter().filter_map(|(pod, count)| Some((pod.clone(), (count.timed as f64, *count.slower.get(&bound)? as f64))));
-                    component.calibration.observe(at, &totals.collect());
+                    let totals = pods
+                        .iter()
+                        .filter_map(|(pod, count)| Some((pod.as_str(), (count.timed as f64, *count.slower.get(&bound)? as f64))));
+                    component.calibration.observe(at, totals);
                     component.refresh_phi();
                 }
             }
@@ -241,21 +242,22 @@ impl ObjectiveMemory {
     }
 
     /// Takes stable's increments into the calibration, after the scrape's block has been judged.
-    pub fn calibrate(&mut self, stable: &[&Increment], at: Timestamp, pending: bool) {
+    pub fn calibrate<'a>(&mut self, stable: &[&'a Increment], at: Timestamp, pending: bool) {
         if self.components.is_empty() {
             return self.remember_minute(stable, at);
         }
         let scored = std::mem::take(&mut self.scored);
         for (index, component) in self.components.iter_mut().enumerate() {
             let count = |total: u64, bad: u64| (total as f64, bad as f64);
-            let totals = |increment: &&Increment| match component.bound {
-                None => Some((increment.pod.clone(), count(increment.count.total, increment.count.failed))),
-                Some(bound) => Some((increment.pod.clone(), count(increment.count.timed, *increment.count.slower.get(&bound)?))),
+            let bound = component.bound;
+            let totals = |increment: &&'a Increment| match bound {
+                None => Some((increment.pod.as_str(), count(increment.count.total, increment.count.failed))),
+                Some(bound) => Some((increment.pod.as_str(), count(increment.count.timed, *increment.count.slower.get(&bound)?))),
             };
             if index == 1 && component.bound.is_none() {
-                component.calibration.observe(at, &scored);
+                component.calibration.observe(at, scored.iter().map(|(pod, sum)| (pod.as_str(), *sum)));
             } else {
-                component.calibration.observe(at, &stable.iter().filter_map(totals).collect());
+                component.calibration.observe(at, stable.iter().filter_map(totals));
             }
             if !pending {
                 component.refresh_phi();

@@ -15,10 +15,10 @@ const Z_95: f64 = 1.6449;
 const MANY: f64 = 30.0;
 
 /// Requests and bad ones of one pod in a block.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PodRequests {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PodRequests<'a> {
     /// The pod's uid.
-    pub pod: String,
+    pub pod: &'a str,
     /// n.
     pub total: u64,
     /// x.
@@ -27,11 +27,11 @@ pub struct PodRequests {
 
 /// Scores of a block's pods.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Scores {
+pub struct Scores<'a> {
     /// Pods and sums of scores of both sides.
     pub counts: Counts,
     /// Each of stable's pods.
-    pub stable: Vec<(String, f64)>,
+    pub stable: Vec<(&'a str, f64)>,
 }
 
 /// The score of a pod with `bad` of `total` requests where a share of `reference` is usual: 1 if no more than 5% of good pods have as many,
@@ -63,12 +63,12 @@ pub fn score(total: u64, bad: u64, reference: f64) -> f64 {
 
 /// The scores of a block. Usual is what the null allows for stable's share `expected`, or for its share in this very block where that is
 /// higher; one of stable's own pods is not compared with itself.
-pub fn scores(stable: &[PodRequests], candidate: &[PodRequests], expected: f64, usual: impl Fn(f64) -> f64) -> Scores {
+pub fn scores<'a>(stable: &[PodRequests<'a>], candidate: &[PodRequests<'_>], expected: f64, usual: impl Fn(f64) -> f64) -> Scores<'a> {
     let total: u64 = stable.iter().map(|pod| pod.total).sum();
     let bad: u64 = stable.iter().map(|pod| pod.bad).sum();
     let share = |bad: u64, total: u64| if total == 0 { 0.0 } else { bad as f64 / total as f64 };
-    let of = |pod: &PodRequests, now: f64| score(pod.total, pod.bad, usual(expected.max(now)));
-    let stable: Vec<(String, f64)> = stable.iter().map(|pod| (pod.pod.clone(), of(pod, share(bad - pod.bad, total - pod.total)))).collect();
+    let of = |pod: &PodRequests<'_>, now: f64| score(pod.total, pod.bad, usual(expected.max(now)));
+    let stable: Vec<(&str, f64)> = stable.iter().map(|pod| (pod.pod, of(pod, share(bad - pod.bad, total - pod.total)))).collect();
     let counts = Counts {
         stable_total: stable.len() as f64,
         stable_bad: stable.iter().map(|(_, score)| score).sum(),

@@ -225,8 +225,9 @@ impl Default for Mixture {
 impl Mixture {
     /// One block: what begins now joins, then the factors multiply. All factors 0 leave E as it is.
     pub fn step(&mut self, factors: &[f64; 6], gamma: f64) {
+        let begins = log(gamma);
         for (ln_a, factor) in self.0.iter_mut().zip(factors) {
-            *ln_a = log_sum(&[*ln_a, log(gamma)]) + factor;
+            *ln_a = log_sum(&[*ln_a, begins]) + factor;
         }
     }
 
@@ -234,7 +235,11 @@ impl Mixture {
     pub fn ln_e(&self, clock: &Clock) -> f64 {
         let prior = log(1.0 / STEPS.len() as f64);
         let not_begun = log((1.0 - clock.begun).max(1e-12));
-        log_sum(&[&[not_begun], self.0.map(|ln_a| ln_a + prior).as_slice()].concat())
+        let mut terms = [not_begun; 1 + STEPS.len()];
+        for (term, ln_a) in terms.iter_mut().skip(1).zip(self.0) {
+            *term = ln_a + prior;
+        }
+        log_sum(&terms)
     }
 }
 
@@ -244,5 +249,6 @@ pub fn log_sum(terms: &[f64]) -> f64 {
     if largest == f64::NEG_INFINITY {
         return largest;
     }
-    largest + log(terms.iter().map(|term| exp(term - largest)).sum())
+    let share = |below: f64| if below == 0.0 { 1.0 } else { exp(below) };
+    largest + log(terms.iter().map(|term| share(term - largest)).sum())
 }

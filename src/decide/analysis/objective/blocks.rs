@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{ERROR_RATIO, ObjectiveMemory, Surroundings};
 use crate::decide::analysis::ObjectiveKind;
 use crate::decide::analysis::blocks::{ClosedBlock, Side, Sides, counts, side};
+use crate::decide::analysis::calibration::add;
 use crate::decide::analysis::component::{Block, Component, FORGET_ABOVE, FORGET_ABOVE_BLOCKS};
 use crate::decide::analysis::score::{Scores, scores};
 use crate::decide::analysis::sequential::Clock;
@@ -40,8 +41,7 @@ impl ObjectiveMemory {
         let forget_above = FORGET_ABOVE_BLOCKS * counts.stable_total.max(1.0);
         score.step(&Block { counts, comparable, differences: 0.0, forget_above, cold: false, ..requests }, before, gamma);
         for (pod, points) in stable {
-            let sum = self.scored.entry(pod).or_default();
-            *sum = (sum.0 + 1.0, sum.1 + points);
+            add(&mut self.scored, pod, (1.0, points));
         }
     }
 
@@ -64,7 +64,7 @@ impl ObjectiveMemory {
     }
 
     /// Counts by pod since the component's E was last at or below 1: what a pod did before that has been answered for.
-    fn tally(&mut self, index: usize, sides: &Sides, before: &Clock) {
+    fn tally(&mut self, index: usize, sides: &Sides<'_>, before: &Clock) {
         if self.pods.len() <= index {
             self.pods.resize_with(index + 1, BTreeMap::new);
         }
@@ -72,8 +72,10 @@ impl ObjectiveMemory {
             self.pods[index].clear();
         }
         for pod in &sides.candidate {
-            let sum = self.pods[index].entry(pod.pod.clone()).or_default();
-            *sum = (sum.0.saturating_add(pod.total), sum.1.saturating_add(pod.bad));
+            match self.pods[index].get_mut(pod.pod) {
+                Some(sum) => *sum = (sum.0.saturating_add(pod.total), sum.1.saturating_add(pod.bad)),
+                None => drop(self.pods[index].insert(pod.pod.to_owned(), (pod.total, pod.bad))),
+            }
         }
     }
 }
@@ -85,7 +87,7 @@ fn load(side: Side) -> f64 {
 
 impl Surroundings {
     /// A block of requests as a component sees it.
-    fn block(&self, sides: &Sides, seconds: f64, component: &Component) -> Block {
+    fn block(&self, sides: &Sides<'_>, seconds: f64, component: &Component) -> Block {
         let counts = counts(sides);
         let (stable_pods, candidate_pods) = (sides.stable.len(), sides.candidate.len());
         let differences = component.calibration.differences().filter(|_| self.parts.pod_differences);

@@ -174,16 +174,22 @@ fn compare(scenario: &Scenario, cell: u64, runs: u64, parts: Parts) -> String {
     line
 }
 
-/// Good versions at a share that stays for an hour.
+/// Good versions at a share that stays for an hour; twice as many runs where these cannot show what is promised.
 fn good(runs: u64, only: Option<&str>, parts: Parts) {
-    println!("\n## Good versions: false alarms in an hour at 10% ({runs} runs each)\n");
+    println!("\n## Good versions: false alarms in an hour at 10% ({runs} runs each, twice as many where these show too little)\n");
     println!("| cell | went back | upper 95% bound | promised | a z test that peeks |");
     println!("|---|---|---|---|---|");
     for (index, (scenario, promised)) in cells::good_ones().iter().enumerate() {
         if !chosen(scenario.name, only) {
             continue;
         }
-        let (count, bound, peeked) = false_alarms(scenario, FIRST_GOOD + index as u64, runs, parts);
+        let cell = FIRST_GOOD + index as u64;
+        let (mut runs, mut alarms) = (runs, false_alarms(scenario, cell, runs, parts));
+        if alarms.1 > *promised {
+            runs *= 2;
+            alarms = false_alarms(scenario, cell, runs, parts);
+        }
+        let (count, bound, peeked) = alarms;
         println!("| {} | {count} of {runs} | {bound:.2}% | ≤ {promised}% | {peeked:.0}% |", scenario.name);
     }
     if only.is_some() {

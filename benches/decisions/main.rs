@@ -34,6 +34,8 @@ const RUNS: (u64, u64) = (1000, 300);
 const ABLATION: (u64, u64) = (400, 100);
 /// Number of the first good cell: a cell's number chooses its requests.
 const FIRST_GOOD: u64 = 500;
+/// Number of the first cell of good versions that may be promoted.
+const FIRST_PROMOTED: u64 = 900;
 const SHORT: (u64, u64) = (60, 12);
 /// Bad cells of the short form: what must be found at least, in percent.
 const SHORT_BAD: [(&str, f64); 4] = [("100% bad", 100.0), ("+5 points", 100.0), ("latency ×2", 100.0), ("+5 points from 600 s", 100.0)];
@@ -115,9 +117,11 @@ fn bad(runs: u64, only: Option<&str>, parts: Parts) {
     if only.is_some() {
         return;
     }
-    println!("\n## Time to promotion of a good version\n");
-    for (index, rate) in [(0, 100.0), (1, 10.0)] {
-        compare(&Scenario::plain(if rate > 50.0 { "good, 100 rps" } else { "good, 10 rps" }, rate), 900 + index, runs.min(100), parts);
+    println!("\n## Good versions: time to promotion, and who takes one back because both fail\n");
+    let outage = Scenario { outage: Some((60.0, 360.0)), ..Scenario::plain("good, outage of both at 60 s", 100.0) };
+    let good = [Scenario::plain("good, 100 rps", 100.0), Scenario::plain("good, 10 rps", 10.0), outage];
+    for (cell, scenario) in (FIRST_PROMOTED..).zip(&good) {
+        compare(scenario, cell, runs.min(100), parts);
     }
 }
 
@@ -165,7 +169,12 @@ fn compare(scenario: &Scenario, cell: u64, runs: u64, parts: Parts) -> String {
             seconds(this.seconds.1),
             this.excess.0,
             this.excess.1,
-            if policy == 0 { "1".to_owned() } else { ratio(of(&ours), of(&this)) },
+            // A good version costs nobody anything.
+            match policy {
+                _ if scenario.bad.is_none() => "–".to_owned(),
+                0 => "1".to_owned(),
+                _ => ratio(of(&ours), of(&this)),
+            },
             seconds(this.ninety),
             seconds(this.hundred)
         );

@@ -26,14 +26,6 @@ const LONGEST_MINUTE_SECONDS: i64 = 90;
 /// Requests and bad ones per pod.
 pub type PodTotals = BTreeMap<String, (f64, f64)>;
 
-/// Adds to what a pod has so far.
-pub fn add(totals: &mut PodTotals, pod: &str, (total, bad): (f64, f64)) {
-    match totals.get_mut(pod) {
-        Some(sum) => *sum = (sum.0 + total, sum.1 + bad),
-        None => drop(totals.insert(pod.to_owned(), (total, bad))),
-    }
-}
-
 /// Minutes after which a pod's own share says something of the pod.
 const POD_MINUTES: f64 = 30.0;
 /// Student's t, one-sided 99%, by degrees of freedom.
@@ -53,6 +45,14 @@ const T_99: [(f64, f64); 14] = [
     (20.0, 2.528),
     (30.0, 2.457),
 ];
+
+/// Adds to what a pod has so far.
+pub fn add(totals: &mut PodTotals, pod: &str, (total, bad): (f64, f64)) {
+    match totals.get_mut(pod) {
+        Some(sum) => *sum = (sum.0 + total, sum.1 + bad),
+        None => drop(totals.insert(pod.to_owned(), (total, bad))),
+    }
+}
 
 /// Running sums over windows of one length.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

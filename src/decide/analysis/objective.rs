@@ -254,7 +254,7 @@ impl ObjectiveMemory {
                 None => Some((increment.pod.as_str(), count(increment.count.total, increment.count.failed))),
                 Some(bound) => Some((increment.pod.as_str(), count(increment.count.timed, *increment.count.slower.get(&bound)?))),
             };
-            if index == 1 && component.bound.is_none() {
+            if index == 1 && bound.is_none() {
                 component.calibration.observe(at, scored.iter().map(|(pod, sum)| (pod.as_str(), *sum)));
             } else {
                 component.calibration.observe(at, stable.iter().filter_map(totals));

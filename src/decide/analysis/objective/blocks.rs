@@ -72,10 +72,8 @@ impl ObjectiveMemory {
             self.pods[index].clear();
         }
         for pod in &sides.candidate {
-            match self.pods[index].get_mut(pod.pod) {
-                Some(sum) => *sum = (sum.0.saturating_add(pod.total), sum.1.saturating_add(pod.bad)),
-                None => drop(self.pods[index].insert(pod.pod.to_owned(), (pod.total, pod.bad))),
-            }
+            let sum = self.pods[index].entry(pod.pod.to_owned()).or_default();
+            *sum = (sum.0.saturating_add(pod.total), sum.1.saturating_add(pod.bad));
         }
     }
 }

@@ -25,7 +25,7 @@ use std::fmt::Write as _;
 use plimsoll::decide::analysis::Parts;
 
 use peers::Peer;
-use report::{Row, ratio, seconds, upper_bound};
+use report::{Row, median_and_late, ratio, seconds, upper_bound};
 use scenario::Scenario;
 
 /// Runs of a good cell, and of a bad one.
@@ -127,11 +127,11 @@ fn bad(runs: u64, only: Option<&str>, parts: Parts) {
 
 /// Bad versions, without the peers: what a change of the judge brings, in a tenth of the time.
 fn ours(runs: u64, only: Option<&str>, parts: Parts) {
-    println!("| cell ({runs} runs) | found | s to back (median, 95th) | excess failed | excess slow |\n|---|---|---|---|---|");
+    println!("| cell ({runs} runs) | found | s to back (95th) | excess failed | excess slow |\n|---|---|---|---|---|");
     for (cell, scenario) in (0..).zip(cells::bad_ones()).filter(|(_, scenario)| chosen(scenario.name, only)) {
         let row = Row::of(&play::ramps(&scenario, cell, runs, &[], parts), 0);
-        let (median, late) = (seconds(row.seconds.0), seconds(row.seconds.1));
-        println!("| {} | {:.1}% | {median}, {late} | {:.1} | {:.1} |", scenario.name, 100.0 * row.back, row.excess.0, row.excess.1);
+        let (back, when) = (100.0 * row.back, median_and_late(row.seconds));
+        println!("| {} | {back:.1}% | {when} | {:.1} | {:.1} |", scenario.name, row.excess.0, row.excess.1);
     }
 }
 
@@ -142,7 +142,7 @@ fn compare(scenario: &Scenario, cell: u64, runs: u64, parts: Parts) -> String {
     let ours = row(0);
     let slow = ours.excess.1.abs().max(row(2).excess.1.abs()) > ours.excess.0.abs().max(row(2).excess.0.abs());
     println!(
-        "| {} | back | missed | s to back (median, 95th) | excess failed | excess slow | ratio | s to 90% | s to 100% |",
+        "| {} | back (95% interval) | missed | s to back (95th) | excess failed | excess slow | ratio | s to 90% (95th) | s to 100% (95th) |",
         scenario.name
     );
     println!("|---|---|---|---|---|---|---|---|---|");
@@ -162,11 +162,12 @@ fn compare(scenario: &Scenario, cell: u64, runs: u64, parts: Parts) -> String {
             let _ = write!(line, " {:.0}%, {} |", 100.0 * this.back, ratio(of(&ours), of(&this)));
         }
         println!(
-            "| {name} | {:.1}% | {:.1}% | {}, {} | {:.1} | {:.1} | {} | {} | {} |",
+            "| {name} | {:.1}% ({:.1}–{:.1}) | {:.1}% | {} | {:.1} | {:.1} | {} | {} | {} |",
             100.0 * this.back,
+            100.0 * this.interval.0,
+            100.0 * this.interval.1,
             100.0 * this.promoted,
-            seconds(this.seconds.0),
-            seconds(this.seconds.1),
+            median_and_late(this.seconds),
             this.excess.0,
             this.excess.1,
             // A good version costs nobody anything.
@@ -175,8 +176,8 @@ fn compare(scenario: &Scenario, cell: u64, runs: u64, parts: Parts) -> String {
                 0 => "1".to_owned(),
                 _ => ratio(of(&ours), of(&this)),
             },
-            seconds(this.ninety),
-            seconds(this.hundred)
+            median_and_late(this.ninety),
+            median_and_late(this.hundred)
         );
     }
     println!();

@@ -165,7 +165,8 @@ impl Rollout {
     fn argo(&mut self, time: f64, least: f64, each: f64, every: f64, window: f64) {
         if time + 1e-6 >= self.next_check {
             let sum = self.last(window);
-            self.ever_succeeded |= sum.requests > 0;
+            // Its query divides by code: before the first success there is no series to divide.
+            self.ever_succeeded |= sum.requests > sum.failed;
             if self.ever_succeeded {
                 self.next_check += every;
                 self.errors = 0;
@@ -213,7 +214,8 @@ impl Rollout {
     }
 }
 
-/// Whether the lower bound of the shift of `candidate` over `stable` is more than a quarter of stable's median.
+/// Whether the lower bound of the shift of `candidate` over `stable` is more than a quarter of the estimated shift, the median of all differences
+/// (Hodges and Lehmann).
 fn mann_whitney(candidate: &[f64], stable: &[f64]) -> bool {
     let (n, m) = (candidate.len() as f64, stable.len() as f64);
     if candidate.len() < 5 || stable.len() < 5 {
@@ -222,9 +224,7 @@ fn mann_whitney(candidate: &[f64], stable: &[f64]) -> bool {
     let mut differences: Vec<f64> = candidate.iter().flat_map(|own| stable.iter().map(move |other| own - other)).collect();
     differences.sort_by(f64::total_cmp);
     let rank = (n * m / 2.0 - 2.3263 * (n * m * (n + m + 1.0) / 12.0).sqrt()).floor().max(0.0) as usize;
-    let mut sorted = stable.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    differences[rank] > 0.25 * sorted[sorted.len() / 2].abs()
+    differences[rank] > 0.25 * differences[differences.len() / 2].abs()
 }
 
 /// As `histogram_quantile` reads it, in milliseconds.

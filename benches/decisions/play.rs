@@ -24,8 +24,10 @@ pub struct Outcome {
     pub decided: Decided,
     /// When it was decided.
     pub at: f64,
-    /// When it had 90%, if it did.
+    /// When it had 90% of the requests, if it did.
     pub ninety: Option<f64>,
+    /// When it had all of them, if it did.
+    pub hundred: Option<f64>,
     /// Failed requests that the candidate alone caused.
     pub failed: f64,
     /// Slow ones.
@@ -91,7 +93,7 @@ fn ramp(scenario: &Scenario, ours: Ours, peers: &[Peer], random: Random) -> Vec<
     let mut seats: Vec<Seat> = policies
         .map(|policy| {
             let weight = policy.weight();
-            let outcome = Outcome { decided: Decided::Not, at: RAMP, ninety: None, failed: 0.0, slow: 0.0 };
+            let outcome = Outcome { decided: Decided::Not, at: RAMP, ninety: None, hundred: None, failed: 0.0, slow: 0.0 };
             Seat { policy, now: weight, next: weight, outcome }
         })
         .collect();
@@ -113,8 +115,10 @@ fn ramp(scenario: &Scenario, ours: Ours, peers: &[Peer], random: Random) -> Vec<
                 seat.outcome.decided = seat.policy.decided();
                 seat.outcome.at = time;
             }
-            if seat.now >= 90.0 && seat.outcome.ninety.is_none() {
-                seat.outcome.ninety = Some(time);
+            for (weight, reached) in [(90.0, &mut seat.outcome.ninety), (100.0, &mut seat.outcome.hundred)] {
+                if seat.next >= weight && reached.is_none() {
+                    *reached = Some(time + TICK);
+                }
             }
         }
         // A good version that everybody has promoted changes no more.

@@ -8,42 +8,43 @@ use crate::play::Outcome;
 pub struct Row {
     /// Share of runs that went back.
     pub back: f64,
+    /// Its 95% interval.
+    pub interval: (f64, f64),
     /// Share of runs that were promoted.
     pub promoted: f64,
     /// Seconds to going back: median and 95th percentile of those that did.
     pub seconds: (f64, f64),
     /// Mean excess of failed and of slow requests.
     pub excess: (f64, f64),
-    /// Median seconds to 90% and 100%.
-    pub ninety: f64,
-    /// See above.
-    pub hundred: f64,
+    /// Seconds to 90% of the requests: median and 95th percentile of those that had them.
+    pub ninety: (f64, f64),
+    /// The same to 100%.
+    pub hundred: (f64, f64),
 }
 
 impl Row {
     /// Of one policy in runs of all of them.
     pub fn of(runs: &[Vec<Outcome>], policy: usize) -> Self {
         let outcomes: Vec<Outcome> = runs.iter().map(|run| run[policy]).collect();
-        let count = outcomes.len() as f64;
-        let share = |decided| outcomes.iter().filter(|outcome| outcome.decided == decided).count() as f64 / count;
-        let times = |decided| sorted(outcomes.iter().filter(|outcome| outcome.decided == decided).map(|outcome| outcome.at));
-        let back = times(Decided::Back);
-        let mean = |of: fn(&Outcome) -> f64| outcomes.iter().map(of).sum::<f64>() / count;
+        let runs = outcomes.len() as f64;
+        let count = |decided| outcomes.iter().filter(|outcome| outcome.decided == decided).count();
+        let back = count(Decided::Back);
+        let times = |of: fn(&Outcome) -> Option<f64>| {
+            let mut times: Vec<f64> = outcomes.iter().filter_map(of).collect();
+            times.sort_by(f64::total_cmp);
+            (quantile(&times, 0.5), quantile(&times, 0.95))
+        };
+        let mean = |of: fn(&Outcome) -> f64| outcomes.iter().map(of).sum::<f64>() / runs;
         Self {
-            back: share(Decided::Back),
-            promoted: share(Decided::Promoted),
-            seconds: (quantile(&back, 0.5), quantile(&back, 0.95)),
+            back: back as f64 / runs,
+            interval: interval(back as u64, outcomes.len() as u64),
+            promoted: count(Decided::Promoted) as f64 / runs,
+            seconds: times(|outcome| (outcome.decided == Decided::Back).then_some(outcome.at)),
             excess: (mean(|outcome| outcome.failed), mean(|outcome| outcome.slow)),
-            ninety: quantile(&sorted(outcomes.iter().filter_map(|outcome| outcome.ninety)), 0.5),
-            hundred: quantile(&times(Decided::Promoted), 0.5),
+            ninety: times(|outcome| outcome.ninety),
+            hundred: times(|outcome| outcome.hundred),
         }
     }
-}
-
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values
 }
 
 /// The value at a share of the sorted ones; NaN of none.
@@ -54,30 +55,47 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 
 /// Clopper and Pearson's one-sided upper 95% bound of `count` in `runs`.
 pub fn upper_bound(count: u64, runs: u64) -> f64 {
+    least_likely(count, runs, 0.05)
+}
+
+/// Clopper and Pearson's 95% interval of `count` in `runs`.
+fn interval(count: u64, runs: u64) -> (f64, f64) {
+    (1.0 - least_likely(runs - count, runs, 0.025), least_likely(count, runs, 0.025))
+}
+
+/// The share of which so few as `count` in `runs` are seen with this probability.
+fn least_likely(count: u64, runs: u64, probability: f64) -> f64 {
     if count >= runs {
         return 1.0;
     }
-    let below = |share: f64| -> f64 {
-        // P(X ≤ count), by recursion.
-        let mut probability = (runs as f64 * (-share).ln_1p()).exp();
-        let mut sum = probability;
-        for k in 0..count {
-            probability *= (runs - k) as f64 / (k + 1) as f64 * share / (1.0 - share);
-            sum += probability;
-        }
-        sum
-    };
-    let (mut low, mut high) = (0.0, 1.0 - 1e-9);
+    let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..60 {
         let middle = f64::midpoint(low, high);
-        if below(middle) > 0.05 { low = middle } else { high = middle }
+        if at_most(count, runs, middle) > probability { low = middle } else { high = middle }
     }
     high
+}
+
+/// P(X ≤ `count`) of a binomial number. In logarithms: the first terms may be smaller than any number.
+fn at_most(count: u64, runs: u64, share: f64) -> f64 {
+    let odds = (share / (1.0 - share)).ln();
+    let mut term = runs as f64 * (-share).ln_1p();
+    let mut sum = term.exp();
+    for k in 0..count {
+        term += ((runs - k) as f64 / (k + 1) as f64).ln() + odds;
+        sum += term.exp();
+    }
+    sum
 }
 
 /// A cell of a table: a dash for what is not there.
 pub fn seconds(value: f64) -> String {
     if value.is_nan() { "–".to_owned() } else { format!("{value:.0}") }
+}
+
+/// A median and a 95th percentile.
+pub fn median_and_late((median, late): (f64, f64)) -> String {
+    format!("{} ({})", seconds(median), seconds(late))
 }
 
 /// "ours ÷ theirs" as "1/20".

@@ -86,18 +86,24 @@ func readSettings(args []string, getenv func(string) string, output io.Writer) (
 // run serves until ctx ends, then lets running calls finish.
 func run(ctx context.Context, s settings) error {
 	shop := &shop{settings: s}
+	// Both before either answers: whoever has been served finds the metrics.
+	metricsListener, err := net.Listen("tcp", s.metricsListen)
+	if err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", s.listen)
 	if err != nil {
+		metricsListener.Close()
 		return err
 	}
 	server := grpc.NewServer(grpc.UnaryInterceptor(shop.answer))
 	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
 	mux := http.NewServeMux()
 	mux.HandleFunc("/metrics", shop.writeMetrics)
-	metrics := &http.Server{Addr: s.metricsListen, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	metrics := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	failed := make(chan error, 2)
 	go func() { failed <- server.Serve(listener) }()
-	go func() { failed <- metrics.ListenAndServe() }()
+	go func() { failed <- metrics.Serve(metricsListener) }()
 	log.Printf("grpcshop: version %s on %s", s.version, listener.Addr())
 	select {
 	case err := <-failed:

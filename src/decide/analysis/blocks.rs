@@ -59,12 +59,12 @@ impl Collector {
     }
 
     /// Takes in increments up to `at`; `candidate` is that revision's name.
-    pub fn add(&mut self, increments: &[&Increment], candidate: &str, at: Timestamp) {
+    pub fn add(&mut self, increments: &[&Increment<'_>], candidate: &str, at: Timestamp) {
         for increment in increments {
             let from = self.span.map_or(increment.from, |(from, _)| from.min(increment.from));
             self.span = Some((from, at));
             let side = if increment.revision == candidate { &mut self.candidate } else { &mut self.stable };
-            let part = side.entry(increment.pod.clone()).or_default();
+            let part = side.entry(increment.pod.to_owned()).or_default();
             part.ready_since = increment.ready_since;
             part.count.add(&increment.count);
         }

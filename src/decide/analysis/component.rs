@@ -59,6 +59,8 @@ pub struct Block {
     pub counts: Counts,
     /// The requests behind it, for sentences.
     pub shown: Counts,
+    /// Before it the component's E was at or below 1: sentences count from here.
+    pub anew: bool,
     /// Its length.
     pub seconds: f64,
     /// Errors: most of the candidate's requests went to cold pods.
@@ -173,9 +175,14 @@ impl Component {
         self.then.as_ref().map_or(now, |then| now.min(then.ln_e(clock)))
     }
 
-    /// One closed block; γ and the clock's state before it.
-    pub fn step(&mut self, block: &Block, before: &Clock, gamma: f64) {
-        self.show(block, before);
+    /// E is at or below 1. 10⁻⁹: blocks without a factor leave it at 1 up to rounding.
+    pub fn is_at_rest(&self, clock: &Clock) -> bool {
+        self.ln_e(clock) <= 1e-9
+    }
+
+    /// One closed block, and γ.
+    pub fn step(&mut self, block: &Block, gamma: f64) {
+        self.show(block);
         let (counts, stable) = (&block.counts, self.expected());
         let phi = if block.parts.dispersion { self.phi } else { 1.0 };
         let dispersion = Dispersion { stable: phi, candidate: phi * block.load_factor };
@@ -198,9 +205,8 @@ impl Component {
         self.refresh_phi();
     }
 
-    fn show(&mut self, block: &Block, before: &Clock) {
-        // 10⁻⁹: blocks without a factor leave E at 1 up to rounding.
-        if self.ln_e(before) <= 1e-9 {
+    fn show(&mut self, block: &Block) {
+        if block.anew {
             self.shown = Counts::default();
         }
         self.shown.add(&block.shown);

@@ -38,12 +38,12 @@ impl Judge {
     /// The judge after one more block in which only this objective's first component has something to say.
     fn with(&self, index: usize, counts: Counts) -> Self {
         let mut next = self.clone();
-        let before = next.clock;
         let seconds = self.settings.interval_seconds as f64;
         let gamma = next.clock.advance(seconds, self.settings.parts);
         let block = |counts, comparable| Block {
             counts,
             shown: counts,
+            anew: false,
             seconds,
             cold: false,
             load_factor: 1.0,
@@ -56,7 +56,7 @@ impl Judge {
             let ObjectiveMemory { components, .. } = memory;
             for (place, component) in components.iter_mut().enumerate() {
                 let says = at == index && place == 0;
-                component.step(&block(if says { counts } else { Counts::default() }, says), &before, gamma);
+                component.step(&block(if says { counts } else { Counts::default() }, says), gamma);
             }
         }
         next

@@ -22,11 +22,11 @@ const JITTER: SignedDuration = SignedDuration::from_millis(500);
 
 /// What one pod did between two scrapes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Increment {
+pub struct Increment<'a> {
     /// The pod's uid.
-    pub pod: String,
+    pub pod: &'a str,
     /// Its revision.
-    pub revision: String,
+    pub revision: &'a str,
     /// The earliest moment that is counted.
     pub from: Timestamp,
     /// Since when it is ready.
@@ -51,12 +51,15 @@ pub struct PodCount {
 impl PodCount {
     /// Both together; only bounds that both have, unless one has no times at all.
     pub fn add(&mut self, other: &Self) {
-        let slower = match (self.timed, other.timed) {
-            (0, _) => other.slower.clone(),
-            (_, 0) => std::mem::take(&mut self.slower),
-            _ => self.slower.iter().filter_map(|(bound, count)| Some((*bound, count.saturating_add(*other.slower.get(bound)?)))).collect(),
-        };
-        self.slower = slower;
+        match (self.timed, other.timed) {
+            (0, _) => self.slower.clone_from(&other.slower),
+            (_, 0) => {}
+            _ => self.slower.retain(|bound, count| {
+                let more = other.slower.get(bound);
+                *count = count.saturating_add(more.copied().unwrap_or_default());
+                more.is_some()
+            }),
+        }
         self.total = self.total.saturating_add(other.total);
         self.failed = self.failed.saturating_add(other.failed);
         self.timed = self.timed.saturating_add(other.timed);
@@ -65,11 +68,11 @@ impl PodCount {
 
 /// What a scrape gave.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Increments {
+pub struct Increments<'a> {
     /// What is new, ordered by pod.
-    pub counted: Vec<Increment>,
+    pub counted: Vec<Increment<'a>>,
     /// Pods whose answer could be read and used, be it as a reference only.
-    pub answered: BTreeSet<String>,
+    pub answered: BTreeSet<&'a str>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +96,7 @@ impl References {
     }
 
     /// Takes in a scrape that is newer than the last; another is ignored.
-    pub fn take(&mut self, scrape: &Scrape, interval_seconds: i64) -> Increments {
+    pub fn take<'a>(&mut self, scrape: &'a Scrape, interval_seconds: i64) -> Increments<'a> {
         let mut increments = Increments::default();
         if !self.is_newer(scrape) {
             return increments;
@@ -115,17 +118,20 @@ impl References {
             let (from, count) = match step {
                 Step::Unusable => continue,
                 Step::Unchanged => {
-                    increments.answered.insert(sample.pod.clone());
+                    increments.answered.insert(&sample.pod);
                     continue;
                 }
                 Step::Reference => (sample.at, None),
                 Step::Counts { from, count } => (from, Some(count)),
             };
-            increments.answered.insert(sample.pod.clone());
-            let (pod, revision) = (sample.pod.clone(), sample.revision.clone());
+            increments.answered.insert(&sample.pod);
+            let (pod, revision) = (&sample.pod, &sample.revision);
             increments.counted.extend(count.map(|count| Increment { pod, revision, from, ready_since: sample.ready_since, count }));
             let reference = Reference { at: sample.at, started: sample.started, counters: sample.counters.clone() };
-            self.pods.insert(sample.pod.clone(), reference);
+            match self.pods.get_mut(pod) {
+                Some(before) => *before = reference,
+                None => drop(self.pods.insert(pod.clone(), reference)),
+            }
         }
         self.pods.retain(|_, reference| scrape.at.duration_since(reference.at) <= gap);
         self.scraped_at = Some(scrape.at);
@@ -190,14 +196,16 @@ fn fell(before: &Counters, now: &Counters) -> bool {
 fn difference(before: &Counters, now: &Counters) -> PodCount {
     let total = now.requests().saturating_sub(before.requests());
     let timed = now.timed.saturating_sub(before.timed);
-    let mut least = timed;
-    let slower = now.buckets.iter().filter_map(|(bound, count)| {
+    let (mut least, mut slower) = (timed, now.buckets.clone());
+    slower.retain(|bound, count| {
         // A bound that appears in a histogram that was there already has no past to compare with.
-        let earlier = if before.timed == 0 { 0 } else { *before.buckets.get(bound)? };
+        let earlier = if before.timed == 0 { Some(0) } else { before.buckets.get(bound).copied() };
+        let Some(earlier) = earlier else { return false };
         least = least.min(timed.saturating_sub(count.saturating_sub(earlier)));
-        Some((*bound, least))
+        *count = least;
+        true
     });
-    PodCount { total, failed: now.failures().saturating_sub(before.failures()).min(total), timed, slower: slower.collect() }
+    PodCount { total, failed: now.failures().saturating_sub(before.failures()).min(total), timed, slower }
 }
 
 #[cfg(test)]

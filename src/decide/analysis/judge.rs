@@ -137,20 +137,20 @@ impl Judge {
         let increments = self.references.take(scrape, self.settings.interval_seconds);
         self.looked(scrape.at);
         let known = [situation.stable, situation.candidate];
-        let all: Vec<&Increment> = increments.counted.iter().filter(|increment| known.contains(&increment.revision.as_str())).collect();
-        let stable: Vec<&Increment> = all.iter().copied().filter(|increment| increment.revision == situation.stable).collect();
+        let all: Vec<&Increment<'_>> = increments.counted.iter().filter(|increment| known.contains(&increment.revision)).collect();
+        let stable: Vec<&Increment<'_>> = all.iter().copied().filter(|increment| increment.revision == situation.stable).collect();
         self.look_at(scrape, situation, &increments);
         self.saturation.take(scrape, situation, &self.settings);
         let weighted = self.step_since.is_some();
         for objective in &mut self.objectives {
             objective.learn_stable(&stable, scrape.at, weighted);
         }
-        if weighted {
+        if weighted && self.objectives.iter().any(ObjectiveMemory::lacks_edges) {
             self.choose_edges(scrape, situation);
         }
         if let Some(since) = situation.weight_since {
             let start = since.saturating_add(SignedDuration::from_secs(self.settings.interval_seconds) - JITTER).unwrap_or(Timestamp::MAX);
-            let counted: Vec<&Increment> = all.iter().copied().filter(|increment| increment.from >= start).collect();
+            let counted: Vec<&Increment<'_>> = all.iter().copied().filter(|increment| increment.from >= start).collect();
             self.count(&counted, scrape.at, situation);
         }
         self.look_at_one_pod(scrape.at);
@@ -189,8 +189,8 @@ impl Judge {
         self.step_since = Some(since);
     }
 
-    fn look_at(&mut self, scrape: &Scrape, situation: &Situation<'_>, increments: &Increments) {
-        let mine: Vec<_> = scrape.samples.iter().filter(|sample| increments.answered.contains(&sample.pod)).collect();
+    fn look_at(&mut self, scrape: &Scrape, situation: &Situation<'_>, increments: &Increments<'_>) {
+        let mine: Vec<_> = scrape.samples.iter().filter(|sample| increments.answered.contains(sample.pod.as_str())).collect();
         let of = |revision: &'_ str| mine.iter().copied().filter(move |sample| sample.revision == revision).collect::<Vec<_>>();
         let (stable, candidate) = (of(situation.stable), of(situation.candidate));
         let ready: BTreeSet<&str> = {
@@ -223,7 +223,7 @@ impl Judge {
         }
     }
 
-    fn count(&mut self, increments: &[&Increment], at: Timestamp, situation: &Situation<'_>) {
+    fn count(&mut self, increments: &[&Increment<'_>], at: Timestamp, situation: &Situation<'_>) {
         if self.silent() {
             self.paired.drop_pending();
             self.single.drop_pending();
@@ -240,8 +240,8 @@ impl Judge {
             parts: self.settings.parts,
         };
         let left_out = self.left_out(increments, at);
-        let counted = |increment: &&&Increment| left_out.as_deref() != Some(increment.pod.as_str());
-        let increments: &[&Increment] = &increments.iter().filter(counted).copied().collect::<Vec<_>>();
+        let counted = |increment: &&&Increment<'_>| left_out.as_deref() != Some(increment.pod);
+        let increments: &[&Increment<'_>] = &increments.iter().filter(counted).copied().collect::<Vec<_>>();
         self.paired.add(increments, situation.candidate, at);
         if let Some(block) = self.paired.close(true) {
             let before = self.clock;
@@ -267,20 +267,19 @@ impl Judge {
 
     /// The objective with the largest share of E.
     pub(super) fn leading_objective(&self) -> Option<usize> {
-        let shares = self.ln_shares();
-        (0..shares.len()).reduce(|best, next| if shares[next] > shares[best] { next } else { best })
+        largest(&self.ln_shares())
     }
 
     fn is_alone(&self) -> bool {
         self.alone_percent.is_some_and(|percent| percent > 0)
     }
 
-    fn remember(&mut self, increments: &[&Increment], candidate: &str) {
+    fn remember(&mut self, increments: &[&Increment<'_>], candidate: &str) {
         let mut recent = Recent::default();
         for increment in increments {
             let (total, failed) = (increment.count.total, increment.count.failed);
             if increment.revision == candidate {
-                recent.candidate.insert(increment.pod.clone(), (total, failed));
+                recent.candidate.insert(increment.pod.to_owned(), (total, failed));
             } else {
                 recent.stable = (recent.stable.0.saturating_add(total), recent.stable.1.saturating_add(failed));
             }
@@ -324,9 +323,15 @@ impl Judge {
         self.objectives.iter().map(|memory| libm::log(share(memory)) + memory.ln_e(&self.clock, self.alone_clock())).collect()
     }
 
-    /// ln E of the rollout; 0 without objectives.
+    /// ln E of the rollout (0 without objectives), and the objective with the largest share of it.
+    pub(super) fn ln_e_and_leading(&self) -> (f64, Option<usize>) {
+        let shares = self.ln_shares();
+        (if shares.is_empty() { 0.0 } else { log_sum(&shares) }, largest(&shares))
+    }
+
+    /// ln E of the rollout.
     pub(super) fn ln_e(&self) -> f64 {
-        if self.objectives.is_empty() { 0.0 } else { log_sum(&self.ln_shares()) }
+        self.ln_e_and_leading().0
     }
 
     /// The candidate alone leads this objective's evidence.
@@ -337,12 +342,16 @@ impl Judge {
     }
 }
 
+/// The place of the largest, of equal ones the first.
+fn largest(shares: &[f64]) -> Option<usize> {
+    (0..shares.len()).reduce(|best, next| if shares[next] > shares[best] { next } else { best })
+}
+
 /// Some bound is in both; true as well while either has no histogram because it has served nothing yet.
 fn any_common(stable: &[&PodSample], candidate: &[&PodSample]) -> bool {
     let served = |samples: &[&PodSample]| samples.iter().any(|sample| sample.counters.requests() > 0);
-    let bounds =
-        |samples: &[&PodSample]| samples.iter().flat_map(|sample| sample.counters.buckets.keys().copied()).collect::<BTreeSet<u64>>();
-    !served(stable) || !served(candidate) || !bounds(stable).is_disjoint(&bounds(candidate))
+    let of_stable = |bound: &u64| stable.iter().any(|sample| sample.counters.buckets.contains_key(bound));
+    !served(stable) || !served(candidate) || candidate.iter().flat_map(|sample| sample.counters.buckets.keys()).any(of_stable)
 }
 
 fn finite_or_zero(weight: f64) -> f64 {

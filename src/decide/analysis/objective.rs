@@ -126,12 +126,12 @@ impl ObjectiveMemory {
     }
 
     /// Learns stable's past, before the first weight, and for latency also after it while too little is known.
-    pub fn learn_stable(&mut self, stable: &[&Increment], at: Timestamp, weighted: bool) {
+    pub fn learn_stable(&mut self, stable: &[&Increment<'_>], at: Timestamp, weighted: bool) {
         let latency = matches!(self.objective.kind, ObjectiveKind::Latency { .. });
         if weighted && (!latency || self.before.known || !self.components.is_empty()) {
             return;
         }
-        let seconds = |increment: &&Increment| at.duration_since(increment.from).as_secs_f64().max(0.0);
+        let seconds = |increment: &&Increment<'_>| at.duration_since(increment.from).as_secs_f64().max(0.0);
         self.before.seconds += stable.iter().map(seconds).fold(0.0, f64::max);
         self.before.pod_seconds += stable.iter().map(seconds).sum::<f64>();
         for increment in stable {
@@ -180,10 +180,15 @@ impl ObjectiveMemory {
         self.before.known.then_some(Past { share, total, load: total / self.before.pod_seconds })
     }
 
+    /// Latency: the bounds are not chosen yet.
+    pub fn lacks_edges(&self) -> bool {
+        self.components.is_empty() && self.before.count.timed >= KNOWN_REQUESTS
+    }
+
     /// Latency: chooses the bounds as soon as stable has shown enough; `common`: the bounds that the candidate has.
     pub fn choose_edges(&mut self, common: impl Fn(u64) -> bool, tolerance: f64, parts: Parts) {
         let ObjectiveKind::Latency { at_most_milliseconds, .. } = self.objective.kind else { return };
-        if !self.components.is_empty() || self.before.count.timed < KNOWN_REQUESTS {
+        if !self.lacks_edges() {
             return;
         }
         let (count, objective) = (&self.before.count, at_most_milliseconds * 1000.0);
@@ -219,7 +224,7 @@ impl ObjectiveMemory {
     }
 
     /// Counts a scrape's increments towards the present step.
-    pub fn count_step(&mut self, increments: &[&Increment], candidate: &str, at: Timestamp, settings: &Settings) {
+    pub fn count_step(&mut self, increments: &[&Increment<'_>], candidate: &str, at: Timestamp, settings: &Settings) {
         let age = SignedDuration::from_secs(self.warm_up_seconds(settings.warm_up_seconds));
         let bound = self.components.first().and_then(|component| component.bound);
         let step = &mut self.step;
@@ -229,7 +234,7 @@ impl ObjectiveMemory {
                 ObjectiveKind::ErrorRate { .. } => (count.total, Some(count.failed)),
                 ObjectiveKind::Latency { .. } => (count.timed, bound.filter(|_| warm).and_then(|bound| count.slower.get(&bound).copied())),
             };
-            let is_candidate = revision == candidate;
+            let is_candidate = *revision == candidate;
             if is_candidate {
                 step.served = step.served.saturating_add(total);
             }
@@ -242,7 +247,7 @@ impl ObjectiveMemory {
     }
 
     /// Takes stable's increments into the calibration, after the scrape's block has been judged.
-    pub fn calibrate<'a>(&mut self, stable: &[&'a Increment], at: Timestamp, pending: bool) {
+    pub fn calibrate<'a>(&mut self, stable: &[&Increment<'a>], at: Timestamp, pending: bool) {
         if self.components.is_empty() {
             return self.remember_minute(stable, at);
         }
@@ -250,9 +255,9 @@ impl ObjectiveMemory {
         for (index, component) in self.components.iter_mut().enumerate() {
             let count = |total: u64, bad: u64| (total as f64, bad as f64);
             let bound = component.bound;
-            let totals = |increment: &&'a Increment| match bound {
-                None => Some((increment.pod.as_str(), count(increment.count.total, increment.count.failed))),
-                Some(bound) => Some((increment.pod.as_str(), count(increment.count.timed, *increment.count.slower.get(&bound)?))),
+            let totals = |increment: &&Increment<'a>| match bound {
+                None => Some((increment.pod, count(increment.count.total, increment.count.failed))),
+                Some(bound) => Some((increment.pod, count(increment.count.timed, *increment.count.slower.get(&bound)?))),
             };
             if index == 1 && bound.is_none() {
                 component.calibration.observe(at, scored.iter().map(|(pod, sum)| (pod.as_str(), *sum)));
@@ -265,7 +270,7 @@ impl ObjectiveMemory {
         }
     }
 
-    fn remember_minute(&mut self, stable: &[&Increment], at: Timestamp) {
+    fn remember_minute(&mut self, stable: &[&Increment<'_>], at: Timestamp) {
         let whole = SignedDuration::from_secs(60);
         let began = self.minutes.iter().rev().nth(1).map(|(end, _)| *end);
         let full = self.minutes.back().is_none_or(|(end, _)| began.is_none_or(|began| end.duration_since(began) >= whole));
@@ -278,7 +283,7 @@ impl ObjectiveMemory {
         if let Some((end, pods)) = self.minutes.back_mut() {
             *end = at;
             for increment in stable {
-                pods.entry(increment.pod.clone()).or_default().add(&increment.count);
+                pods.entry(increment.pod.to_owned()).or_default().add(&increment.count);
             }
         }
     }

@@ -95,7 +95,7 @@ impl Saturation {
         };
         let [stable, candidate] = [of(situation.stable), of(situation.candidate)];
         let throttled = [self.throttled(&stable), self.throttled(&candidate)];
-        let pods = scrape.samples.iter().filter_map(|sample| Some((sample.pod.clone(), periods(sample)?)));
+        let pods = scrape.samples.iter().filter_map(|sample| periods(sample).map(|periods| (sample.pod.clone(), periods)));
         self.periods = pods.collect();
 
         let largest = |samples: &[&PodSample]| samples.iter().filter_map(|sample| sample.counters.pressure.resident_bytes).max();

@@ -115,7 +115,8 @@ pub fn kappa(ratio: f64) -> f64 {
 /// where one would leave the bracket. Nothing but the four operations is used, so the bits are the same everywhere.
 pub fn closest_null(stable: f64, candidate: f64, weights: (f64, f64), null: Null) -> f64 {
     const OFF: f64 = 1e-9;
-    const ENOUGH: f64 = 1e-15;
+    // The factor is flat there: what s* is off by moves it by the square of that.
+    const ENOUGH: f64 = 1e-9;
     let (mut low, mut high) = if candidate > null.at(stable) {
         let ends = [(candidate - null.margin) / null.ratio, (1.0 - OFF - null.margin) / null.ratio, 1.0 - OFF];
         (stable, ends.into_iter().fold(f64::INFINITY, f64::min))

@@ -83,14 +83,8 @@ impl Judge {
         // The soak starts again when a pod that was left out comes back in.
         let back = self.one_pod.as_ref().filter(|one| one.pod.is_none()).map(|one| one.since);
         let since = since.map(|since| back.map_or(since, |back| since.max(back)));
-        Step {
-            situation,
-            since,
-            deadline,
-            ln_e: self.ln_e(),
-            ln_limit: -libm::log(self.settings.false_alarm),
-            leading: self.leading_objective(),
-        }
+        let (ln_e, leading) = self.ln_e_and_leading();
+        Step { situation, since, deadline, ln_e, ln_limit: -libm::log(self.settings.false_alarm), leading }
     }
 
     fn objective_verdict(&self, index: usize, step: &Step<'_>) -> ObjectiveVerdict {

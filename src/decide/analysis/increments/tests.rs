@@ -22,7 +22,8 @@ fn scrape(second: i64, samples: Vec<PodSample>) -> Scrape {
 
 /// (requests, failures) of the pod, if it counted anything.
 fn take(references: &mut References, second: i64, samples: Vec<PodSample>) -> Option<(u64, u64)> {
-    let increments = references.take(&scrape(second, samples), INTERVAL);
+    let scrape = scrape(second, samples);
+    let increments = references.take(&scrape, INTERVAL);
     increments.counted.first().map(|increment| (increment.count.total, increment.count.failed))
 }
 
@@ -92,8 +93,8 @@ fn what_counts_and_what_only_sets_a_reference() {
 fn a_page_that_is_not_whole_leaves_the_reference_standing() {
     let mut references = References::default();
     take(&mut references, 0, vec![sample(0, counters(100, 4))]);
-    let cut =
-        references.take(&scrape(5, vec![sample(5, Counters { by_status: BTreeMap::from([(200, 120)]), ..counters(0, 0) })]), INTERVAL);
+    let cut = scrape(5, vec![sample(5, Counters { by_status: BTreeMap::from([(200, 120)]), ..counters(0, 0) })]);
+    let cut = references.take(&cut, INTERVAL);
     assert_eq!((cut.counted.len(), cut.answered.len()), (0, 0));
     assert_eq!(take(&mut references, 10, vec![sample(10, counters(140, 9))]), Some((40, 5)));
 }
@@ -129,17 +130,18 @@ fn slow_requests_are_clamped_and_not_increasing() {
         ..counters(timed, 0)
     };
     let mut references = References::default();
-    references.take(&scrape(0, vec![sample(0, histogram(5, 6, 10))]), INTERVAL);
+    let mut counted =
+        |second, sample| references.take(&scrape(second, vec![sample]), INTERVAL).counted.first().map(|found| found.count.clone());
+    assert_eq!(counted(0, sample(0, histogram(5, 6, 10))), None);
     // 10 more requests, 4 more within 100 µs; the bound of 200 µs moved less than that of 100 µs, which cannot be.
-    let found = references.take(&scrape(5, vec![sample(5, histogram(9, 8, 20))]), INTERVAL);
-    assert_eq!(found.counted[0].count, PodCount { total: 10, failed: 0, timed: 10, slower: BTreeMap::from([(100, 6), (200, 6)]) });
+    let expected = PodCount { total: 10, failed: 0, timed: 10, slower: BTreeMap::from([(100, 6), (200, 6)]) };
+    assert_eq!(counted(5, sample(5, histogram(9, 8, 20))), Some(expected));
     // A bound that appears has no past.
     let more = Counters { buckets: BTreeMap::from([(100, 9), (150, 9), (200, 9)]), timed: 21, ..counters(21, 0) };
-    let found = references.take(&scrape(10, vec![sample(10, more)]), INTERVAL);
-    assert_eq!(found.counted[0].count.slower, BTreeMap::from([(100, 1), (200, 0)]));
+    assert_eq!(counted(10, sample(10, more)).unwrap().slower, BTreeMap::from([(100, 1), (200, 0)]));
     // All of it is new after a restart, and a histogram that vanishes is no fall.
-    let found = references.take(&scrape(15, vec![PodSample { started: Some(at(12)), ..sample(15, histogram(1, 2, 3)) }]), INTERVAL);
-    assert_eq!(found.counted[0].count, PodCount { total: 3, failed: 0, timed: 3, slower: BTreeMap::from([(100, 2), (200, 1)]) });
+    let expected = PodCount { total: 3, failed: 0, timed: 3, slower: BTreeMap::from([(100, 2), (200, 1)]) };
+    assert_eq!(counted(15, PodSample { started: Some(at(12)), ..sample(15, histogram(1, 2, 3)) }), Some(expected));
     assert_eq!(take(&mut references, 20, vec![PodSample { started: Some(at(12)), ..sample(20, counters(9, 0)) }]), None);
 }
 

@@ -11,10 +11,10 @@ use crate::decide::analysis::sequential::Clock;
 
 impl Judge {
     /// The pod that is left out, whose requests are watched apart.
-    pub(super) fn left_out(&mut self, increments: &[&Increment], at: Timestamp) -> Option<String> {
+    pub(super) fn left_out(&mut self, increments: &[&Increment<'_>], at: Timestamp) -> Option<String> {
+        let pod = self.pod_left_out()?.pod.clone()?;
         let bound = self.leading_component().and_then(|(_, _, component)| component.bound);
         let one = self.one_pod.as_mut()?;
-        let pod = one.pod.clone()?;
         if let Some(increment) = increments.iter().find(|increment| increment.pod == pod) {
             let count = &increment.count;
             let slower = |bound: u64| (count.timed, count.slower.get(&bound).copied().unwrap_or_default());

@@ -27,19 +27,18 @@ impl ObjectiveMemory {
 
     fn step_errors(&mut self, block: &ClosedBlock, before: &Clock, gamma: f64, around: &Surroundings, warm_up: i64) {
         let (sides, cold) = block.errors(warm_up);
-        self.tally(0, &sides, before);
-        self.tally(1, &sides, before);
+        let anew = [0, 1].map(|index| self.tally(index, &sides, before));
         let [component, score] = self.components.as_mut_slice() else { return };
         let requests = around.block(&sides, block.seconds, component);
-        let requests = Block { cold, ..requests };
+        let requests = Block { cold, anew: anew[0], ..requests };
         let (expected, margin) = (component.expected(), component.null.margin + requests.differences);
         let usual = |share: f64| ERROR_RATIO * share + margin;
-        component.step(&requests, before, gamma);
+        component.step(&requests, gamma);
         let Scores { counts, stable } = scores(&sides.stable, &sides.candidate, expected, usual);
         let alike = load(side(&sides.candidate)) <= SCORE_LOAD * load(side(&sides.stable));
         let comparable = !cold && alike && sides.candidate.len() >= FEWEST_SCORED;
         let forget_above = FORGET_ABOVE_BLOCKS * counts.stable_total.max(1.0);
-        score.step(&Block { counts, comparable, differences: 0.0, forget_above, cold: false, ..requests }, before, gamma);
+        score.step(&Block { counts, anew: anew[1], comparable, differences: 0.0, forget_above, cold: false, ..requests }, gamma);
         for (pod, points) in stable {
             add(&mut self.scored, pod, (1.0, points));
         }
@@ -51,7 +50,7 @@ impl ObjectiveMemory {
         for index in 0..self.components.len() {
             let Some(bound) = self.components[index].bound else { continue };
             let sides = block.slower(warm_up, bound);
-            self.tally(index, &sides, before);
+            let anew = self.tally(index, &sides, before);
             let component = &mut self.components[index];
             // Latency follows the load: a candidate that works harder than stable ever did cannot be compared.
             let most = match component.past {
@@ -59,22 +58,24 @@ impl ObjectiveMemory {
                 None => 1.5 * all_stable,
             };
             let requests = around.block(&sides, block.seconds, component);
-            component.step(&Block { comparable: all_candidate <= most, ..requests }, before, gamma);
+            component.step(&Block { anew, comparable: all_candidate <= most, ..requests }, gamma);
         }
     }
 
-    /// Counts by pod since the component's E was last at or below 1: what a pod did before that has been answered for.
-    fn tally(&mut self, index: usize, sides: &Sides<'_>, before: &Clock) {
+    /// Counts by pod since the component's E was last at or below 1: what a pod did before that has been answered for. Whether it was just now.
+    fn tally(&mut self, index: usize, sides: &Sides<'_>, before: &Clock) -> bool {
         if self.pods.len() <= index {
             self.pods.resize_with(index + 1, BTreeMap::new);
         }
-        if self.components.get(index).is_none_or(|component| component.ln_e(before) <= 1e-9) {
+        let anew = self.components.get(index).is_none_or(|component| component.is_at_rest(before));
+        if anew {
             self.pods[index].clear();
         }
         for pod in &sides.candidate {
             let sum = self.pods[index].entry(pod.pod.to_owned()).or_default();
             *sum = (sum.0.saturating_add(pod.total), sum.1.saturating_add(pod.bad));
         }
+        anew
     }
 }
 
@@ -92,6 +93,7 @@ impl Surroundings {
         Block {
             counts,
             shown: counts,
+            anew: false,
             seconds,
             cold: false,
             load_factor: self.load_factor(candidate_pods as u64),

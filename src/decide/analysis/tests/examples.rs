@@ -46,12 +46,12 @@ impl Run {
     }
 
     pub fn step(&mut self, counts: Counts) -> f64 {
-        let before = self.clock;
         let gamma = self.clock.advance(self.seconds, Parts::default());
         let phi = self.component.phi();
         let block = Block {
             counts,
             shown: counts,
+            anew: false,
             seconds: self.seconds,
             cold: self.cold,
             load_factor: self.load_factor,
@@ -60,7 +60,7 @@ impl Run {
             forget_above: FORGET_ABOVE,
             parts: Parts::default(),
         };
-        self.component.step(&block, &before, gamma);
+        self.component.step(&block, gamma);
         self.component.set_phi(phi);
         self.e()
     }

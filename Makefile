@@ -36,8 +36,8 @@ seeds: requirements ## services, versions and faults dealt out by 20 000 seeds, 
 bench: requirements ## what deciding, judging and reading metrics cost, as ratios
 	$(CARGO) bench --bench decide
 
-bench-decisions: requirements ## plimsoll's judge against the peers' policies on the same requests: tables and ratios, about 19 minutes (ABLATION=1: what each part of the judge buys)
-	$(CARGO) bench --bench decisions -- $(if $(ABLATION),--ablation)
+bench-decisions: requirements ## plimsoll's judge against the peers' policies on the same requests, and what each of its parts buys: tables and ratios, about 16 minutes
+	$(CARGO) bench --bench decisions
 
 bench-zero-loss: requirements ## promotions and rollbacks under load through Contour and Envoy, disturbed in half of the rounds: fails if a request is lost (ROUNDS=20: about an hour; FROM=11: from that round on)
 	ROUNDS=$(or $(ROUNDS),20) $(CARGO) test --test node -- routes --nocapture

@@ -48,6 +48,7 @@ pub fn bad_ones() -> Vec<Scenario> {
         with(bad("+5 points after an outage", late(0.05)), &|s| s.outage = Some((300.0, 180.0))),
         with(bad("+1 point, 7 min after an outage", Bad { from: 900.0, ..fails(0.01) }), &|s| s.outage = Some((300.0, 180.0))),
         bad("crash loop, pods run for a minute", Bad { crashes: 60.0, ..Bad::default() }),
+        with(bad("latency ×1.2, 10 pods", Bad { slower: 1.2, ..Bad::default() }), &|s| s.pods = (10, 10)),
     ]
 }
 

@@ -31,7 +31,7 @@ use scenario::Scenario;
 /// Runs of a good cell, and of a bad one.
 const RUNS: (u64, u64) = (1000, 300);
 /// Runs of the ablation, each part: good and bad.
-const ABLATION: (u64, u64) = (400, 100);
+const ABLATION: (u64, u64) = (200, 50);
 /// Number of the first good cell: a cell's number chooses its requests.
 const FIRST_GOOD: u64 = 500;
 /// Number of the first cell of good versions that may be promoted.
@@ -45,7 +45,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
     if has("--help") {
-        println!("Without a choice: --bad and --good.");
+        println!("Without a choice: --bad, --good and --ablation.");
         println!(
             "cargo bench --bench decisions -- [--short | --good | --bad | --ours | --ablation] [--runs=N] [--only=NAME;NAME…] [--without=PART]"
         );
@@ -69,7 +69,7 @@ fn main() {
     if all || has("--good") {
         good(scale.unwrap_or(RUNS.0), only, parts);
     }
-    if has("--ablation") {
+    if all || has("--ablation") {
         ablation(scale.map_or(ABLATION, |runs| (4 * runs, runs)), only);
     }
 }

@@ -192,35 +192,33 @@ impl ObjectiveMemory {
             return;
         }
         let (count, objective) = (&self.before.count, at_most_milliseconds * 1000.0);
-        let kept = |bound: u64| {
-            let kept = self.kept.iter().find(|state| state.bound_microseconds.is_some_and(|kept| u64::try_from(kept) == Ok(bound)));
-            kept.and_then(|state| Calibration::read(state).ok()).unwrap_or_default()
-        };
-        let known = |bound: u64| parts.pod_differences && kept(bound).differences().is_some();
+        let known = |bound: u64| parts.pod_differences && self.calibration(bound).differences().is_some();
         let chosen = edges(&count.slower, count.timed, common, objective, tolerance, known);
         let component = |(index, edge): (usize, Edge)| {
             let prior = Prior { share: edge.share, pseudo_requests: MOST_PSEUDO_REQUESTS.min(count.timed as f64) };
             let past = self.past(count.slower.get(&edge.bound).copied().unwrap_or_default(), count.timed);
             let null = Null { ratio: 1.0, margin: edge.margin };
-            let mut component = Component::new(Some(edge.bound), null, prior, kept(edge.bound)).against(past);
+            let mut component = Component::new(Some(edge.bound), null, prior, self.calibration(edge.bound)).against(past);
             component.exclusion = (index == 0).then(Exclusion::default);
             component
         };
         self.components = chosen.into_iter().enumerate().map(component).collect();
         if !self.components.is_empty() {
-            for (at, pods) in std::mem::take(&mut self.minutes) {
-                for component in &mut self.components {
-                    let Some(bound) = component.bound else { continue };
-                    let totals = pods
-                        .iter()
-                        .filter_map(|(pod, count)| Some((pod.as_str(), (count.timed as f64, *count.slower.get(&bound)? as f64))));
-                    component.calibration.observe(at, totals);
-                    component.refresh_phi();
-                }
-            }
+            self.minutes.clear();
             self.kept.clear();
             self.before.count = PodCount::default();
         }
+    }
+
+    /// Latency: what earlier rollouts and stable's minutes so far have shown of this bound.
+    fn calibration(&self, bound: u64) -> Calibration {
+        let kept = self.kept.iter().find(|state| state.bound_microseconds.is_some_and(|kept| u64::try_from(kept) == Ok(bound)));
+        let mut calibration = kept.and_then(|state| Calibration::read(state).ok()).unwrap_or_default();
+        for (at, pods) in &self.minutes {
+            let slower = |count: &PodCount| Some((count.timed as f64, *count.slower.get(&bound)? as f64));
+            calibration.observe(*at, pods.iter().filter_map(|(pod, count)| Some((pod.as_str(), slower(count)?))));
+        }
+        calibration
     }
 
     /// Counts a scrape's increments towards the present step.

@@ -325,3 +325,20 @@ fn silent_pods_and_gaps_lose_blocks_only() {
     let stale = world.assess();
     assert_eq!(stale.verdict, Verdict::Pending(PendingReason::SourceDown), "{}", stale.sentence);
 }
+
+#[test]
+fn a_slower_version_is_tolerated_less_where_the_past_has_shown_how_pods_differ() {
+    let margin = |minutes: i64| {
+        let mut world = World::new(vec![latency()], 4, 2);
+        world.stable.slow = 0.1;
+        world.run(60 * minutes);
+        world.weight(good(100.0));
+        world.tick();
+        // The objective's own bound of 250 ms has the same share as that of 50 ms: there no slowdown shows.
+        let steep = world.judge.objectives[0].components.iter().find(|component| component.bound == Some(50_000));
+        steep.unwrap().null.margin
+    };
+    let (unknown, known) = (margin(10), margin(40));
+    // 10% slower instead of 25%.
+    assert!(known < 0.6 * unknown, "{known} instead of {unknown}");
+}

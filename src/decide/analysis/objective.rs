@@ -180,7 +180,7 @@ impl ObjectiveMemory {
         self.before.known.then_some(Past { share, total, load: total / self.before.pod_seconds })
     }
 
-    /// Latency: the bounds are not chosen yet.
+    /// Latency: the bounds are not chosen yet, and could be.
     pub fn lacks_edges(&self) -> bool {
         self.components.is_empty() && self.before.count.timed >= KNOWN_REQUESTS
     }

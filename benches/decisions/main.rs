@@ -194,12 +194,12 @@ fn good(runs: u64, only: Option<&str>, parts: Parts) {
             continue;
         }
         let cell = FIRST_GOOD + index as u64;
-        let (mut runs, mut alarms) = (runs, false_alarms(scenario, cell, runs, parts));
-        if alarms.1 > *promised {
-            runs *= 2;
-            alarms = false_alarms(scenario, cell, runs, parts);
+        let mut outcomes = play::stays(scenario, cell, 0..runs, parts);
+        if bound(&outcomes) > *promised {
+            outcomes.extend(play::stays(scenario, cell, runs..2 * runs, parts));
         }
-        let (count, bound, peeked) = alarms;
+        let (count, runs, bound) = (false_alarms(&outcomes), outcomes.len(), bound(&outcomes));
+        let peeked = 100.0 * outcomes.iter().filter(|(_, peeked)| *peeked).count() as f64 / runs as f64;
         println!("| {} | {count} of {runs} | {bound:.2}% | ≤ {promised}% | {peeked:.0}% |", scenario.name);
     }
     if only.is_some() {
@@ -207,16 +207,18 @@ fn good(runs: u64, only: Option<&str>, parts: Parts) {
     }
     let (_, bursts) = good_one("pod bursts of 20 s");
     let independent = Parts { dispersion: false, pod_scores: false, ..Parts::default() };
-    let (count, _, _) = false_alarms(&bursts, 700, runs / 4, independent);
+    let count = false_alarms(&play::stays(&bursts, 700, 0..runs / 4, independent));
     println!("| pod bursts of 20 s, taken as independent (a control) | {count} of {} | | > 20% | |", runs / 4);
 }
 
-/// How many went back, the upper bound in percent, and the percentage of a z test that peeks.
-fn false_alarms(scenario: &Scenario, cell: u64, runs: u64, parts: Parts) -> (u64, f64, f64) {
-    let outcomes = play::stays(scenario, cell, runs, parts);
-    let count = outcomes.iter().filter(|(back, _)| back.is_some()).count() as u64;
-    let peeked = outcomes.iter().filter(|(_, peeked)| *peeked).count() as f64;
-    (count, 100.0 * upper_bound(count, runs), 100.0 * peeked / runs as f64)
+/// How many went back.
+fn false_alarms(outcomes: &[(Option<f64>, bool)]) -> u64 {
+    outcomes.iter().filter(|(back, _)| back.is_some()).count() as u64
+}
+
+/// The upper bound of their share, in percent.
+fn bound(outcomes: &[(Option<f64>, bool)]) -> f64 {
+    100.0 * upper_bound(false_alarms(outcomes), outcomes.len() as u64)
 }
 
 /// What each part of the judge buys: cells that it is meant for.
@@ -263,7 +265,7 @@ fn ablation(runs: (u64, u64), only: Option<&str>) {
                 continue;
             }
             let (number, scenario) = good_one(cell);
-            let (count, _, _) = false_alarms(&scenario, number, runs.0, parts);
+            let count = false_alarms(&play::stays(&scenario, number, 0..runs.0, parts));
             let _ = write!(line, " | {:.2}%", 100.0 * count as f64 / runs.0 as f64);
         }
         println!("{line} |");
@@ -287,7 +289,7 @@ fn short() -> bool {
     }
     for name in SHORT_GOOD {
         let (number, scenario) = good_one(name);
-        let (count, _, _) = false_alarms(&scenario, number, SHORT.0, Parts::default());
+        let count = false_alarms(&play::stays(&scenario, number, 0..SHORT.0, Parts::default()));
         // 1% of 60: four or more have a chance of 0.3%.
         check(&format!("{name}: {count} of {} good versions went back", SHORT.0), count <= 3);
     }

@@ -1,5 +1,6 @@
 //! Plays runs: the same requests for every policy.
 
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -157,14 +158,14 @@ fn pooled_z(own: &Cell, other: &Cell) -> f64 {
 }
 
 /// Both processors, each run with its own number.
-fn in_parallel<T: Send>(runs: u64, play: impl Fn(u64) -> T + Sync) -> Vec<T> {
-    let (next, done) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+fn in_parallel<T: Send>(runs: Range<u64>, play: impl Fn(u64) -> T + Sync) -> Vec<T> {
+    let (next, done) = (AtomicU64::new(runs.start), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
                 loop {
                     let run = next.fetch_add(1, Ordering::Relaxed);
-                    if run >= runs {
+                    if run >= runs.end {
                         break;
                     }
                     let outcome = play(run);
@@ -180,21 +181,21 @@ fn in_parallel<T: Send>(runs: u64, play: impl Fn(u64) -> T + Sync) -> Vec<T> {
 
 fn histories(scenario: &Scenario, cell: u64, runs: u64, fixed: bool, parts: Parts) -> Vec<Ours> {
     let count = if scenario.history > 0.0 { HISTORIES.min(runs) } else { 1 };
-    in_parallel(count, |run| Ours::new(scenario, Random::new(cell + 1_000_000, run), fixed, parts))
+    in_parallel(0..count, |run| Ours::new(scenario, Random::new(cell + 1_000_000, run), fixed, parts))
 }
 
 /// Outcomes of every run: ours first, then each of `peers`.
 pub fn ramps(scenario: &Scenario, cell: u64, runs: u64, peers: &[Peer], parts: Parts) -> Vec<Vec<Outcome>> {
     let histories = histories(scenario, cell, runs, false, parts);
-    in_parallel(runs, |run| {
+    in_parallel(0..runs, |run| {
         let ours = histories[run as usize % histories.len()].with(Random::new(cell + 2_000_000, run));
         ramp(scenario, ours, peers, Random::new(cell, run))
     })
 }
 
 /// Runs in which a share stays: when ours went back, and whether the control that peeks did.
-pub fn stays(scenario: &Scenario, cell: u64, runs: u64, parts: Parts) -> Vec<(Option<f64>, bool)> {
-    let histories = histories(scenario, cell, runs, true, parts);
+pub fn stays(scenario: &Scenario, cell: u64, runs: Range<u64>, parts: Parts) -> Vec<(Option<f64>, bool)> {
+    let histories = histories(scenario, cell, runs.end, true, parts);
     in_parallel(runs, |run| {
         let ours = histories[run as usize % histories.len()].with(Random::new(cell + 2_000_000, run));
         fixed(scenario, ours, Random::new(cell, run))

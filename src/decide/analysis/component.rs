@@ -175,11 +175,6 @@ impl Component {
         self.then.as_ref().map_or(now, |then| now.min(then.ln_e(clock)))
     }
 
-    /// E is at or below 1. 10⁻⁹: blocks without a factor leave it at 1 up to rounding.
-    pub fn is_at_rest(&self, clock: &Clock) -> bool {
-        self.ln_e(clock) <= 1e-9
-    }
-
     /// One closed block, and γ.
     pub fn step(&mut self, block: &Block, gamma: f64) {
         self.show(block);

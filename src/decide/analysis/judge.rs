@@ -267,7 +267,7 @@ impl Judge {
 
     /// The objective with the largest share of E.
     pub(super) fn leading_objective(&self) -> Option<usize> {
-        largest(&self.ln_shares())
+        self.ln_e_and_leading().1
     }
 
     fn is_alone(&self) -> bool {
@@ -323,10 +323,11 @@ impl Judge {
         self.objectives.iter().map(|memory| libm::log(share(memory)) + memory.ln_e(&self.clock, self.alone_clock())).collect()
     }
 
-    /// ln E of the rollout (0 without objectives), and the objective with the largest share of it.
+    /// ln E of the rollout (0 without objectives), and the objective with the largest share of it, of equal ones the first.
     pub(super) fn ln_e_and_leading(&self) -> (f64, Option<usize>) {
         let shares = self.ln_shares();
-        (if shares.is_empty() { 0.0 } else { log_sum(&shares) }, largest(&shares))
+        let leading = (0..shares.len()).reduce(|best, next| if shares[next] > shares[best] { next } else { best });
+        (if shares.is_empty() { 0.0 } else { log_sum(&shares) }, leading)
     }
 
     /// ln E of the rollout.
@@ -340,11 +341,6 @@ impl Judge {
             libm::log(share) + memory.alone.ln_e(clock) > libm::log(1.0 - share) + memory.ln_e(&self.clock, None)
         })
     }
-}
-
-/// The place of the largest, of equal ones the first.
-fn largest(shares: &[f64]) -> Option<usize> {
-    (0..shares.len()).reduce(|best, next| if shares[next] > shares[best] { next } else { best })
 }
 
 /// Some bound is in both; true as well while either has no histogram because it has served nothing yet.

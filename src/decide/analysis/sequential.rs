@@ -244,6 +244,11 @@ impl Mixture {
     }
 }
 
+/// E is at or below 1. 10⁻⁹: blocks without a factor leave it at 1 up to rounding.
+pub fn is_at_rest(ln_e: f64) -> bool {
+    ln_e <= 1e-9
+}
+
 /// ln Σ e^x without overflow; −∞ for none.
 pub fn log_sum(terms: &[f64]) -> f64 {
     let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);

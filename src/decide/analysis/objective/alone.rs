@@ -5,7 +5,7 @@ use crate::decide::analysis::ObjectiveKind;
 use crate::decide::analysis::blocks::{ClosedBlock, side};
 use crate::decide::analysis::component::whole;
 use crate::decide::analysis::numbers::{parse, print};
-use crate::decide::analysis::sequential::{Clock, Dispersion, Mixture, log_factors_alone};
+use crate::decide::analysis::sequential::{Clock, Dispersion, Mixture, is_at_rest, log_factors_alone};
 use crate::decide::analysis::state::{Numbers, Unreadable};
 
 /// The candidate judged alone, against a fixed share.
@@ -50,7 +50,7 @@ impl ObjectiveMemory {
     /// A block of the candidate alone: warm pods, against q (§8, "Absolute or relative?").
     pub fn step_alone(&mut self, block: &ClosedBlock, before: &Clock, gamma: f64, around: &Surroundings) {
         let warm_up = self.warm_up_seconds(around.warm_up_seconds);
-        if self.alone.ln_e(before) <= 1e-9 {
+        if is_at_rest(self.alone.ln_e(before)) {
             (self.alone.total, self.alone.bad) = (0, 0);
         }
         let mut factors = [0.0; 6];

@@ -8,7 +8,7 @@ use crate::decide::analysis::blocks::{ClosedBlock, Side, Sides, counts, side};
 use crate::decide::analysis::calibration::add;
 use crate::decide::analysis::component::{Block, Component, FORGET_ABOVE, FORGET_ABOVE_BLOCKS};
 use crate::decide::analysis::score::{Scores, scores};
-use crate::decide::analysis::sequential::Clock;
+use crate::decide::analysis::sequential::{Clock, is_at_rest};
 
 /// Scores say nothing where a pod of the candidate carries so much more than one of stable.
 const SCORE_LOAD: f64 = 1.5;
@@ -67,7 +67,7 @@ impl ObjectiveMemory {
         if self.pods.len() <= index {
             self.pods.resize_with(index + 1, BTreeMap::new);
         }
-        let anew = self.components.get(index).is_none_or(|component| component.is_at_rest(before));
+        let anew = self.components.get(index).is_none_or(|component| is_at_rest(component.ln_e(before)));
         if anew {
             self.pods[index].clear();
         }

@@ -1,5 +1,6 @@
 //! The images of the demo: built from this repository, without a container engine.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -46,13 +47,31 @@ pub fn build_operator() -> Result<PathBuf> {
 /// # Errors
 /// When Go is missing or they do not compile.
 pub fn build_apps(folder: &Path) -> Result<Apps> {
+    build_go(&root()?.join("examples/apps"), &["./shop", "./load"], folder)?;
+    Ok(Apps { shop: folder.join("shop"), load: folder.join("load") })
+}
+
+/// Compiles these packages of `source` into `folder`. Who comes second finds them current, and nothing is written while the first one copies them
+/// into an image.
+fn build_go(source: &Path, packages: &[&str], folder: &Path) -> Result<()> {
     let go =
         host::find_program("go").context("go is missing: the demo's app is written in it (https://go.dev/dl, or apt install golang)")?;
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let _turn = lock(folder)?;
     let mut command = Command::new(go);
-    command.args(["build", "-trimpath", "-ldflags=-s -w", "-o"]).arg(folder).args(["./shop", "./load"]).env("CGO_ENABLED", "0");
-    host::run_command(command.current_dir(root()?.join("examples/apps"))).context("cannot build the demo's apps")?;
-    Ok(Apps { shop: folder.join("shop"), load: folder.join("load") })
+    command.args(["build", "-trimpath", "-ldflags=-s -w", "-o"]).arg(folder).args(packages).env("CGO_ENABLED", "0");
+    host::run_command(command.current_dir(source)).with_context(|| format!("cannot build {}", source.display())).map(drop)
+}
+
+/// Waits until nobody else builds into `folder`, which is made where it is missing; others wait until the file that is returned is closed.
+///
+/// # Errors
+/// When the folder cannot be made or locked.
+pub(crate) fn lock(folder: &Path) -> Result<fs::File> {
+    let path = folder.join(".lock");
+    let file = fs::create_dir_all(folder).and_then(|()| fs::File::create(&path));
+    let file = file.with_context(|| format!("cannot create {}", path.display()))?;
+    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
 }
 
 /// Pushes the operator's image, without debug symbols.
@@ -60,12 +79,9 @@ pub fn build_apps(folder: &Path) -> Result<Apps> {
 /// # Errors
 /// When the registry refuses it.
 pub fn push_operator(cluster: &Cluster, program: &Path) -> Result<Pinned> {
-    let stripped = program.with_file_name("plimsoll-stripped");
-    let strip = host::find_program("strip").context("strip is missing (apt install binutils)")?;
-    host::run_command(Command::new(strip).arg("-o").arg(&stripped).arg(program))?;
     let repository = cluster.image("plimsoll");
     let tagged = format!("{repository}:demo");
-    Image::new().program(&stripped, "/plimsoll").entrypoint(&["/plimsoll"]).user(USER).push(&tagged)?;
+    Image::new().program(program, "/plimsoll").stripped().entrypoint(&["/plimsoll"]).user(USER).push(&tagged)?;
     let digest = host::run(Part::Node.program("crane")?, &["digest", &tagged])?.trim().to_owned();
     Ok(Pinned { repository, digest })
 }
@@ -105,13 +121,10 @@ pub fn shop(apps: &Apps, version: &str) -> Image {
 /// # Errors
 /// When Go is missing, it does not compile, or the registry refuses it.
 pub fn push_grpc_shop(cluster: &Cluster, apps: &Apps) -> Result<String> {
-    let go = host::find_program("go").context("go is missing")?;
-    let program = apps.shop.with_file_name("grpcshop");
-    let mut command = Command::new(go);
-    command.args(["build", "-trimpath", "-ldflags=-s -w", "-o"]).arg(&program).arg(".").env("CGO_ENABLED", "0");
-    host::run_command(command.current_dir(root()?.join("examples/apps/grpcshop"))).context("cannot build the gRPC app")?;
+    let folder = apps.shop.parent().context("the shop has no folder")?;
+    build_go(&root()?.join("examples/apps/grpcshop"), &["."], folder)?;
     let name = cluster.image("grpcshop:1");
-    Image::new().program(&program, "/grpcshop").entrypoint(&["/grpcshop"]).user(USER).push(&name)?;
+    Image::new().program(&folder.join("grpcshop"), "/grpcshop").entrypoint(&["/grpcshop"]).user(USER).push(&name)?;
     Ok(name)
 }
 

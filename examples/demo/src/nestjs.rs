@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use plimsoll_bed::host;
 use plimsoll_bed::image::Image;
 
+use crate::images::lock;
 use crate::install::root;
 
 /// What the app is compiled from.
@@ -33,6 +34,7 @@ pub fn build(folder: &Path) -> Result<Option<App>> {
     let built = folder.join("nestjs");
     let stamp = built.join("built-from");
     let version = fingerprint(&source)?;
+    let _turn = lock(folder)?;
     if fs::read_to_string(&stamp).is_ok_and(|known| known == version) {
         return Ok(Some(App { node, folder: built }));
     }

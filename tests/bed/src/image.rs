@@ -34,6 +34,7 @@ pub struct Image {
     entrypoint: Vec<String>,
     user: Option<String>,
     environment: Vec<String>,
+    stripped: bool,
 }
 
 impl Image {
@@ -61,6 +62,13 @@ impl Image {
     #[must_use]
     pub fn program(mut self, source: &Path, place: &str) -> Self {
         self.programs.push((source.to_owned(), place.into()));
+        self
+    }
+
+    /// Leaves the debug symbols of its programs out.
+    #[must_use]
+    pub fn stripped(mut self) -> Self {
+        self.stripped = true;
         self
     }
 
@@ -152,10 +160,14 @@ impl Image {
         }
         let mut libraries = BTreeSet::new();
         for (source, place) in &self.programs {
-            copy(root, source, place)?;
-            libraries.extend(shared_libraries(source));
+            let program = copy(root, source, place)?;
+            if self.stripped {
+                let strip = host::find_program("strip").context("strip is missing (apt install binutils)")?;
+                host::run_command(Command::new(strip).arg(&program))?;
+            }
+            libraries.extend(shared_libraries(&program));
         }
-        libraries.iter().try_for_each(|library| copy(root, library, library))
+        libraries.iter().try_for_each(|library| copy(root, library, library).map(drop))
     }
 }
 
@@ -182,9 +194,10 @@ fn write(root: &Path, place: &Path, content: &str) -> Result<()> {
     fs::write(&target, content).with_context(|| format!("cannot write {}", target.display()))
 }
 
-fn copy(root: &Path, source: &Path, place: &Path) -> Result<()> {
+fn copy(root: &Path, source: &Path, place: &Path) -> Result<PathBuf> {
     let target = place_in(root, place)?;
-    fs::copy(source, &target).with_context(|| format!("cannot copy {} into the image", source.display())).map(drop)
+    fs::copy(source, &target).with_context(|| format!("cannot copy {} into the image", source.display()))?;
+    Ok(target)
 }
 
 /// A folder that is removed when dropped.

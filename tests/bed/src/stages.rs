@@ -27,6 +27,9 @@ pub const BEHAVIOURS: [&str; 10] = [
 const NOT_AT_ONCE_READY: [&str; 7] =
     ["slow-ready", "never-ready", "crash-loop", "oom-killed", "image-pull-backoff", "config-error-nonroot", "config-error-named-user"];
 
+/// How long a pod stays that is told to end. A proxy hears of it a moment later and goes on asking until then; a real pod's `preStop` waits for that.
+const ENDING_MILLISECONDS: u32 = 3_000;
+
 const WAITING: &str = ".status.containerStatuses.[0].state.waiting.reason";
 
 /// The stages of all pods, as documents of kwok's configuration.
@@ -74,7 +77,8 @@ pub fn pods() -> String {
     ];
     let mut documents: Vec<String> = stages.into_iter().map(|stage| stage.document().to_string()).collect();
     let deleted = [expression(".metadata.deletionTimestamp", "Exists", &[])];
-    documents.push(document("pod-delete", &deleted, None, &json!({ "delete": true })).to_string());
+    let delay = json!({ "durationMilliseconds": ENDING_MILLISECONDS });
+    documents.push(document("pod-delete", &deleted, Some(&delay), &json!({ "delete": true })).to_string());
     documents.join("\n---\n")
 }
 
